@@ -3,7 +3,9 @@
 import configparser
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,20 @@ HEAD = """\
 #   assess doctor                                     what each source can see
 #   assess collect -o data/snapshots/2026Q4           a directory per quarter
 """
+# What a file has that a type of source reads; of Helm, only what is rendered.
+_SIGNS = {
+    "kubernetes": re.compile(
+        rb"(?m)^kind: *(?:Deployment|StatefulSet|DaemonSet|ReplicaSet|Pod|Job|CronJob|List"
+        rb"|Service|Ingress|ConfigMap|NetworkPolicy|PersistentVolumeClaim)\b"
+    ),
+    "ecs": re.compile(
+        rb"AWS::ECS::(?:Service|TaskDefinition)|\"containerDefinitions\" *:"
+    ),
+    "nomad": re.compile(rb"\"TaskGroups\" *:"),
+}
+_SUFFIXES = (".yaml", ".yml", ".json", ".template")
+_LOOKED_AT = 5_000  # files of a folder
+_HEAD_BYTES = 1 << 18
 Table = tuple[str, dict[str, Any]]  # of assess.toml, behind the reason for it
 MORE = (
     "\n# ==== everything else that can be read; `assess sources` explains each ====\n\n"
@@ -51,8 +67,9 @@ MORE = (
 def init(directory: Path) -> None:
     """Lay out a project: assess.toml for what this machine has, policy.toml, notebooks/, data/.
 
-    Finds engine sockets, podman, Compose files, AWS profiles and kubeconfig; connects to none of
-    them. Files that are there already are kept. Prints the paths of the new ones.
+    Finds engine sockets, podman, Compose files, manifests, templates of ECS, jobs of Nomad, AWS
+    profiles and kubeconfig; connects to none of them. Files that are there already are kept. Prints
+    the paths of the new ones.
     """
     from assess import notebooks
     from assess.policy.policy import load_policy
@@ -66,7 +83,8 @@ def init(directory: Path) -> None:
             hint="name a directory of your own: assess init DIR",
         ) from error
     projects = _compose_projects(directory)
-    tables = [*_engines(), *projects, *_aws(), *_clusters()]
+    declared = _declarations(directory)
+    tables = [*_engines(), *projects, *declared, *_aws(), *_clusters()]
     files = {
         "assess.toml": _configuration(tables),
         "policy.toml": load_policy().to_toml(),
@@ -137,12 +155,48 @@ def _compose_projects(directory: Path) -> Iterator[Table]:
     """List the Compose files of a directory and of those in it."""
     from assess.sources.compose import DEFAULT_NAMES
 
-    folders = [directory, *sorted(directory.glob("[!.]*/"))]
-    for folder in folders:
+    for folder in _folders(directory):
         files = [folder / name for name in DEFAULT_NAMES if (folder / name).is_file()]
         if files:
             path = files[0].relative_to(directory).as_posix()
             yield "a Compose project", {"type": "compose", "path": path}
+
+
+def _folders(directory: Path) -> list[Path]:
+    return [directory, *sorted(directory.glob("[!.]*/"))]
+
+
+def _declarations(directory: Path) -> Iterator[Table]:
+    """List the manifests, templates and jobs in a directory, and the trees of them below it."""
+    for folder in _folders(directory):
+        is_top = folder == directory
+        signed: dict[str, list[str]] = {}
+        for file in islice(_files(folder, is_top=is_top), _LOOKED_AT):
+            for kind in _signs_in(file):
+                signed.setdefault(kind, []).append(file.name)
+        for kind, names in signed.items():
+            path: str | list[str] = sorted(names) if is_top else folder.name
+            yield f"what files declare for {kind}", {"type": kind, "path": path}
+
+
+def _files(folder: Path, *, is_top: bool) -> Iterator[Path]:
+    """List the files in a folder, and below it where it is not at the top."""
+    # unlike `glob`, a walk passes over what disappears or may not be read
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+        if is_top:
+            return
+
+
+def _signs_in(file: Path) -> list[str]:
+    """List the types of sources that read a file, by signs in its text."""
+    if file.suffix not in _SUFFIXES or not file.is_file() or not os.access(file, os.R_OK):
+        return []
+    with file.open("rb") as opened:
+        head = opened.read(_HEAD_BYTES)
+    signed = [kind for kind, sign in _SIGNS.items() if sign.search(head)]
+    is_chart = b"{{" in head and "kubernetes" in signed  # Helm has to render it first
+    return [] if is_chart else signed
 
 
 def _aws() -> Iterator[Table]:

@@ -136,7 +136,10 @@ def _config(file: Path | None) -> Config:
 
 
 def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> None:
-    _show_gaps(inventory["coverage"])
+    if level() > QUIET:
+        for row in _gaps(inventory["coverage"]).itertuples():
+            hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
+            say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
     target = place or str(SNAPSHOTS / f"{inventory.snapshot_at:%Y-%m-%d}")
     written = _write(inventory, target, is_replacing=is_replacing)
     click.echo(written)
@@ -237,14 +240,6 @@ def _gaps(coverage: pd.DataFrame) -> pd.DataFrame:
     from assess.inventory import LOOKED
 
     return coverage[~coverage["status"].isin([*LOOKED, "not_configured"])]
-
-
-def _show_gaps(coverage: pd.DataFrame) -> None:
-    if level() <= QUIET:
-        return
-    for row in _gaps(coverage).itertuples():
-        hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
-        say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
 
 
 @command(

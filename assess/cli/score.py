@@ -400,7 +400,8 @@ def _below(values: pd.Series, wanted: float | None) -> Iterator[tuple[Any, ...]]
     """List the services below a limit; an unknown value is below every limit."""
     if wanted is None:
         return
-    below = values[~(values >= wanted).fillna(False)].astype("Float64").round(4)
+    is_reached = (values >= wanted).fillna(False)
+    below = values[~is_reached].astype("Float64").round(4)
     why = below.isna().map({True: "unknown", False: "below the limit"})
     for service_id, value in below.items():
         yield f"min-{values.name}", wanted, service_id, value, why[service_id]

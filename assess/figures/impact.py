@@ -246,7 +246,8 @@ def moves_data(result: Result) -> DataFrame:
     table["note"] = [
         f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]
     ]
-    by_size = table.assign(size=-table["point"].abs()).sort_values(["size", "service_id"])
+    size = -table["point"].abs()
+    by_size = table.assign(size=size).sort_values(["size", "service_id"])
     return by_size.drop(columns="size").reset_index(drop=True)
 
 
@@ -258,7 +259,9 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     label = "Impact of what it runs on, after minus before (% of fleet criticality; below 0: better)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
-    is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()
+    falls = bounds["lo"] < 0
+    rises = bounds["hi"] > 0
+    is_mixed = falls.any() and rises.any()
     return intervals(
         table,
         ax=ax,

@@ -159,12 +159,13 @@ def _check_cell(rules: Rules, cell: Any, number: str) -> None:
     lines = _code_lines(cell)
     calls = set(_calls(cell))
     defines = _has(cell, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    is_literal = not has_parameters(cell) or _is_literal(cell)
+    parsed = tree(cell)
+    is_literal = parsed is not None and len(literals(cell)) == len(parsed.body)
     outputs = [output.output_type for output in cell.outputs]
     streams = [output.get("name") for output in cell.outputs]
     addresses = _addresses(cell)
     by_rows = calls & {"iterrows", "itertuples"}
-    rules.require("plain Python, no magic", tree(cell) is not None, source.split("\n")[0])
+    rules.require("plain Python, no magic", parsed is not None, source.split("\n")[0])
     rule = f"at most {MAX_CELL_LINES} lines of code"
     rules.require(rule, lines <= MAX_CELL_LINES, lines)
     is_closed = source.rstrip().endswith(";")
@@ -172,7 +173,8 @@ def _check_cell(rules: Rules, cell: Any, number: str) -> None:
     rules.require("no def and no class", not defines, "a definition")
     rules.require("print takes only fixed text", "print" not in calls, "print")
     rules.require("no loop over rows", not by_rows, "iterrows or itertuples")
-    rules.require("parameters are plain literals", is_literal, source)
+    if has_parameters(cell):
+        rules.require("parameters are plain literals", is_literal, source)
     rules.require("no error in the outputs", "error" not in outputs, "an error")
     rules.require("nothing on stderr in the outputs", "stderr" not in streams, "stderr")
     rules.require("no address in the outputs", not addresses, addresses)
@@ -197,11 +199,6 @@ def _calls(cell: Any) -> Iterator[str]:
                 texts = [a for a in args if isinstance(getattr(a, "value", None), str)]
                 if name != "print" or len(texts) < len(args):
                     yield name
-
-
-def _is_literal(cell: Any) -> bool:
-    parsed = tree(cell)
-    return parsed is not None and len(literals(cell)) == len(parsed.body)
 
 
 def _addresses(cell: Any) -> list[str]:

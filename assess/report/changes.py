@@ -126,21 +126,16 @@ def label_changes(scores: Assessment, earlier: Assessment) -> DataFrame:
 
 def crossed(scores: Assessment, earlier: Assessment) -> dict[str, pd.Index]:
     """Return the services that moved into and out of containers; both sides must be known."""
-    both = _sides(scores, earlier).dropna().astype(bool)
-    return {
-        "Into": both.index[~both["was"] & both["now"]],
-        "Out of": both.index[both["was"] & ~both["now"]],
-    }
-
-
-def _sides(scores: Assessment, earlier: Assessment) -> DataFrame:
-    """Return whether each service ran in containers, then and now; NA if unknown."""
     sides = {}
     for name, one in (("was", earlier), ("now", scores)):
         platform = one.what_next.frame["platform"]
         is_known = platform.notna() & platform.ne("unknown")
         sides[name] = in_containers(platform).astype("boolean").where(is_known)
-    return DataFrame(sides)
+    both = DataFrame(sides).dropna().astype(bool)
+    return {
+        "Into": both.index[~both["was"] & both["now"]],
+        "Out of": both.index[both["was"] & ~both["now"]],
+    }
 
 
 def _causes(kinds: Series) -> str:

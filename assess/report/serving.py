@@ -57,7 +57,8 @@ class Server(ThreadingHTTPServer):
     def find(self, target: str) -> Path | None:
         """Return the file or directory of a request; None for hidden, missing or outside paths."""
         try:
-            path = unquote_to_bytes(target.partition("?")[0].partition("#")[0]).decode()
+            asked = target.partition("?")[0].partition("#")[0]
+            path = unquote_to_bytes(asked).decode()
         except UnicodeDecodeError:
             return None
         _, token, *parts = f"/{path.lstrip('/')}".split("/")

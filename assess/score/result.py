@@ -311,27 +311,33 @@ def encoded(value: Any, margin: str = "\n") -> Iterator[str]:
     """Yield JSON part by part: a line for each entry, down to what holds no list or mapping.
 
     ``value`` is of plain JSON types; a number that is not finite is a ValueError.
-    A generator is written as the list of what it yields; none is deeper than `STREAMED`.
+    A generator is written as the list of what it yields.
     """
-    is_late = isinstance(value, GeneratorType)
-    if not is_late and (len(margin) > STREAMED or _is_flat(value)):
-        yield _whole(value, margin)
+    if not isinstance(value, GeneratorType) and _is_flat(value):
+        yield _lines(", ").encode(value)
         return
     inside = f"{margin} "
     comma = ""
-    named = value.items() if isinstance(value, dict) else (("", item) for item in value)
-    yield "{" if isinstance(value, dict) else "["
-    for name, item in named:
-        yield f"{comma}{inside}"
-        if isinstance(value, dict):
-            yield f"{_LINE.encode(str(name))}: "
-        yield from encoded(item, inside)
-        comma = ","
-    yield margin
-    yield "}" if isinstance(value, dict) else "]"
-
-
-STREAMED = 3  # levels, down to the rows of a score; a row is written in one part
+    if not isinstance(value, dict):
+        yield "["
+        for item in value:
+            yield f"{comma}{inside}"
+            yield from encoded(item, inside)
+            comma = ","
+        yield f"{margin}]"
+        return
+    yield "{"
+    for is_nested, items in groupby(value.items(), lambda item: type(item[1]) in _NESTED):
+        if not is_nested:
+            # all in one part, by the encoder in C
+            yield f"{comma}{inside}{_lines(f',{inside}').encode(dict(items))[1:-1]}"
+            comma = ","
+            continue
+        for name, item in items:
+            yield f"{comma}{inside}{_lines(', ').encode(str(name))}: "
+            yield from encoded(item, inside)
+            comma = ","
+    yield f"{margin}}}"
 
 
 @cache
@@ -341,7 +347,6 @@ def _lines(comma: str) -> json.JSONEncoder:
     return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=ends)
 
 
-_LINE = _lines(", ")
 _NESTED = frozenset({dict, list, GeneratorType})
 
 
@@ -349,20 +354,3 @@ def _is_flat(value: Any) -> bool:
     """Return whether a value holds no list and no mapping."""
     items = value.values() if isinstance(value, dict) else value
     return type(value) not in _NESTED or _NESTED.isdisjoint(map(type, items))
-
-
-def _whole(value: Any, margin: str) -> str:
-    """Return JSON in one part, laid out as by `encoded`."""
-    if _is_flat(value):
-        return _LINE.encode(value)
-    inside = f"{margin} "
-    if not isinstance(value, dict):
-        parts = [_whole(item, inside) for item in value]
-        return f"[{inside}{f',{inside}'.join(parts)}{margin}]"
-    parts = []
-    for is_nested, items in groupby(value.items(), lambda item: type(item[1]) in _NESTED):
-        if is_nested:
-            parts += [f"{_LINE.encode(k)}: {_whole(v, inside)}" for k, v in items]
-        else:
-            parts.append(_lines(f",{inside}").encode(dict(items))[1:-1])
-    return f"{{{inside}{f',{inside}'.join(parts)}{margin}}}"

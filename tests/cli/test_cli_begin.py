@@ -93,6 +93,28 @@ def test_init_finds_what_the_machine_has(call, machine, tmp_path):
     assert "aws_secret_access_key" not in (tmp_path / "assess.toml").read_text()
 
 
+def test_init_finds_what_files_declare(call, machine, tmp_path):
+    files = {
+        "web.yaml": "apiVersion: apps/v1\nkind: Deployment\n",
+        "web-service.yml": "apiVersion: v1\nkind: Service\n",
+        "catalog-info.yaml": "kind: Component\n",
+        "chart/templates/web.yaml": "kind: Deployment\nname: {{ .Release.Name }}\n",
+        "deploy/base/job.yaml": "kind: CronJob\n",
+        "stack/web.template": "Resources: {Web: {Type: AWS::ECS::Service}}",
+        "jobs/web.json": '{"Job": {"TaskGroups": []}}',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    call("init")
+    assert tables(tmp_path / "assess.toml") == [
+        {"type": "kubernetes", "path": ["web-service.yml", "web.yaml"]},
+        {"type": "kubernetes", "path": "deploy"},
+        {"type": "nomad", "path": "jobs"},
+        {"type": "ecs", "path": "stack"},
+    ]
+
+
 def test_init_finds_the_second_of_two_kubeconfigs(call, machine, tmp_path):
     (machine / "second").write_text("clusters: []")
     call("init", KUBECONFIG=f"{machine}/first:{machine}/second")

@@ -17,7 +17,7 @@ from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.experiments.worth import Doubt, worth
-from assess.score.validation.leave_out import Simulator
+from assess.score.validation.leave_out import chances_in
 
 POLICY = load_policy()
 SAMPLING = replace(Sampling.of(POLICY), draws=200, draws_least=200)
@@ -61,9 +61,9 @@ def first_down(fleet):
 
 def down_with(fleet, p):
     """By element and node its chance to go down."""
-    simulator = Simulator(fleet.graphs["point"], SAMPLING)
+    graph = fleet.graphs["point"]
     first = first_down(fleet)
-    return csr_array(simulator.chances(np.tile(p, (len(first), 1)), first))
+    return csr_array(chances_in(graph, np.tile(p, (len(first), 1)), first, SAMPLING))
 
 
 def chosen(fleet, known):

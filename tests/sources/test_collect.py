@@ -93,7 +93,10 @@ def test_sources_join_into_one_inventory():
     assert set(inventory["coverage"]["run_id"]) == {"20260930T120000Z"}
     resolved = coverage.loc[("identity", "workloads", "resolve")]
     assert (resolved["status"], resolved["ratio"], resolved["rows"]) == ("ok", 1.0, 9)
-    assert coverage.loc[("identity", "incidents", "resolve"), "ratio"] == 0
+    unnamed = coverage.loc[("identity", "incidents", "resolve")]
+    assert unnamed["ratio"] == 0
+    assert unnamed["unmapped_example"] in set(inventory["incidents"]["service_raw"])
+    assert unnamed["hint"].endswith(f"; of no service: {unnamed['unmapped_example']}")
     assert coverage.loc[("identity", "dependencies", "resolve"), "ratio"] == 1
 
 

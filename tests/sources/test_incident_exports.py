@@ -172,6 +172,12 @@ NESTED = [
         "services": [{"name": "Ledger"}],
         "milestones": [{"type": "resolved", "occurred_at": "2026-09-01T09:45:00Z"}],
     },
+    {  # VictorOps
+        "startTime": "2026-09-01T08:15:00Z",
+        "service": "Ledger",
+        "severityLabel": "Major",
+        "transitions": [{"name": "RESOLVED", "at": "2026-09-01T09:45:00Z"}],
+    },
     {  # GitHub, with labels
         "created_at": "2026-09-01T08:15:00Z",
         "closed_at": "2026-09-01T09:45:00Z",

@@ -63,16 +63,12 @@ class Csr:
     def members(self, wanted: Integers) -> Positions:
         """List the members of some rows: position in ``wanted``, and member."""
         starts = self.indptr[wanted]
-        at, place = ranges(starts, self.indptr[wanted + 1] - starts)
-        return at, self.indices[place]
-
-
-def ranges(starts: Integers, n: Integers) -> Positions:
-    """List the positions of ranges of ``n`` each: which range, and position."""
-    at = np.repeat(np.arange(len(n)), n)
-    # 0, 1, 2 … anew in every range: the position within it
-    within = np.arange(len(at)) - np.repeat(np.cumsum(n) - n, n)
-    return at, starts[at] + within
+        n = self.indptr[wanted + 1] - starts
+        at = np.repeat(np.arange(len(n)), n)
+        # 0, 1, 2 … anew in every row: the position within it
+        before = np.cumsum(n) - n
+        within = np.arange(len(at)) - np.repeat(before, n)
+        return at, self.indices[starts[at] + within]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,14 +191,6 @@ def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
     row[part] = np.arange(len(part))
     empty = np.zeros((1, words.shape[1]), np.uint64)
     return np.concatenate([words, empty])[row[parts.part]]
-
-
-def down_by_node(parts: Parts, row: Integers, node: Integers, width: int) -> Words:
-    """Return by node the words of the scenarios that take it down; each ``row`` fails a ``node``."""
-    initial: dict[int, int] = {}
-    for part, bit in zip(parts.part[node].tolist(), row.tolist(), strict=True):
-        initial[part] = initial.get(part, 0) | 1 << bit
-    return spread_to_nodes(parts, *swept(parts, initial, width))
 
 
 def pack(flags: Booleans) -> int:

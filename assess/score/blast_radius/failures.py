@@ -11,7 +11,7 @@ from pandas import DataFrame, Series
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Integers, Positions
-from assess.score.blast_radius.bitset import Csr, ranges
+from assess.score.blast_radius.bitset import Csr
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import sound_incidents
 
@@ -161,21 +161,13 @@ def _simultaneous(table: DataFrame, chosen: Integers, element: Integers) -> Posi
         pd.to_datetime(table[name], utc=True).dt.tz_convert(None).to_numpy()
         for name in ("started", "ended")
     )
-    # an end that nobody knows is no time together
-    timed = np.flatnonzero(~np.isnat(start) & ~np.isnat(end))
-    timed = timed[np.argsort(start[timed], kind="stable")]
-    # what began before this one ends, from the first on that had not ended when it began
-    latest = np.maximum.accumulate(end[timed])
-    last = np.searchsorted(start[timed], end[chosen])
-    first = np.searchsorted(latest, start[chosen], side="right")
-    is_timed = np.isin(chosen, timed)
-    n = np.where(is_timed, np.maximum(last - first, 0), 0)
-    at, position = ranges(first, n)
-    other = timed[position]
-    place = chosen[at]
-    kept = (end[other] > start[place]) & (element[other] != element[place])
-    order = np.lexsort((other[kept], at[kept]))
-    return at[kept][order], other[kept][order]
+    others = []
+    for place in chosen:
+        # an end that nobody knows is no time together: no comparison with it is true
+        overlaps = (start < end[place]) & (end > start[place])
+        others.append(np.flatnonzero(overlaps & (element != element[place])))
+    failure = np.repeat(np.arange(len(chosen)), [len(each) for each in others])
+    return failure, np.concatenate([*others, np.empty(0, np.int64)])
 
 
 def _hit_by_others(
@@ -188,7 +180,8 @@ def _hit_by_others(
     """List pairs of a failure and a service down in it that a simultaneous failure reaches."""
     # few go down: nobody else is looked at
     down = [np.flatnonzero(found.down) for found in failures]
-    row = np.repeat(np.arange(len(down)), [len(each) for each in down])
+    down_n = [len(each) for each in down]
+    row = np.repeat(np.arange(len(down)), down_n)
     fell = np.concatenate([*down, np.empty(0, np.int64)])
     itself = topology.services.get_indexer([found.element[1] for found in failures])
     pair, at = Csr.of(row, len(down)).members(failure)

@@ -62,7 +62,8 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> DataFrame:
     table = DataFrame(
         np.concatenate(parts, axis=1).T, columns=["failure", "edge", "failed"]
     )
-    return table.assign(failed=table["failed"].astype(bool), caller=src[table["edge"]])
+    failed = table["failed"].astype(bool)
+    return table.assign(failed=failed, caller=src[table["edge"]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +88,7 @@ class Trials:
 
     def where(self, flags: Booleans) -> Trials:
         """Return some of the trials."""
-        return Trials(
-            failure=self.failure[flags],
-            edge=self.edge[flags],
-            failed=self.failed[flags],
-            case=self.case[flags],
-        )
+        return Trials(*(column[flags] for column in vars(self).values()))
 
     def log_likelihood(self, p: Floats) -> float:
         """Return the log-likelihood of the outcomes of all cases, for edge probabilities ``p``."""
@@ -141,14 +137,6 @@ class Failures:
             away = steps(calls, initial)
             beyond[rows] = away[:, : beyond.shape[1]] == FAR
         return Besides(self.quiet.had & beyond, self.quiet.fell & beyond)
-
-    @cached_property
-    def by_element(self) -> dict[Element, list[int]]:
-        """Positions of the failures by the element that failed."""
-        found: dict[Element, list[int]] = {}
-        for position, failure in enumerate(self.failures):
-            found.setdefault(failure.element, []).append(position)
-        return found
 
     @classmethod
     def of(cls, topology: Topology, failures: list[Failure]) -> Failures:
@@ -376,8 +364,8 @@ def with_history(
     ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
     service had data, k of which took it down.
     """
-    own = evidence.by_element.get(element, [])
-    known = [position for position in own if kept[position]]
+    own = [failure.element == element for failure in evidence.failures]
+    known = np.flatnonzero(kept & own)
     n = evidence.seen[known].sum(axis=0)
     k = evidence.down[known].sum(axis=0)
     return (k + strength * p) / (n + strength)
@@ -449,4 +437,5 @@ def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topo
 
 def is_given(edges: DataFrame) -> Series:
     """Mark edges declared impossible or certain: failures do not change them."""
-    return edges["lo"].eq(edges["hi"]) & edges["point"].isin([0.0, 1.0])
+    is_certain = edges["point"].isin([0.0, 1.0])
+    return edges["lo"].eq(edges["hi"]) & is_certain

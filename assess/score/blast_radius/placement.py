@@ -58,7 +58,11 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     workloads = inventory["workloads"]
     replicas = workloads.loc[is_replica(workloads), _PLACED]
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
-    images = _of_images(replicas, policy["evidence"]["host_kinds"])
+    images = replicas.assign(element=image_names(replicas))
+    # what is of unknown kind may be no container
+    kind = replicas["source_kind"].fillna("unit")
+    is_unit = kind.isin(policy["evidence"]["host_kinds"])
+    images = images[images["element"].notna() | ~is_unit]
     bases = on_bases(inventory, replicas)
     has_base = images["workload_id"].isin(bases["workload_id"])
     baseless = images[~has_base].assign(element=pd.NA)
@@ -98,7 +102,8 @@ def _elements(
     tuples = []
     for kind in KINDS:
         used = placed.loc[placed["element_kind"] == kind, "element"]
-        names = pd.concat([named.get(kind, used), used]).dropna().unique()
+        listed = pd.concat([named.get(kind, used), used])
+        names = listed.dropna().unique()
         tuples += [(kind, element) for element in sorted(names)]
     return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
 
@@ -136,14 +141,6 @@ def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> Da
 def engine_names(engines: DataFrame) -> Series:
     """Name engines as elements, such as ``docker 20.10.24``; NA where the version is unknown."""
     return engines["runtime"].astype("str") + " " + engines["version"]
-
-
-def _of_images(replicas: DataFrame, host_kinds: list[str]) -> DataFrame:
-    """List replicas with their image as ``element``; what is surely a container has one."""
-    images = replicas.assign(element=image_names(replicas))
-    # what is of unknown kind may be no container
-    is_unit = replicas["source_kind"].fillna("unit").isin(host_kinds)
-    return images[images["element"].notna() | ~is_unit]
 
 
 def image_names(replicas: DataFrame) -> Series:

@@ -97,7 +97,8 @@ class DistinctScenarios:
         part = pairs % n
         node = given.node[at]
         # sums of random marks wrap around; equal sums are equal sets, without comparing sets
-        marks = np.random.default_rng(0).integers(0, 1 << 63, n, dtype=np.uint64)
+        rng = np.random.default_rng(0)
+        marks = rng.integers(0, 1 << 63, n, dtype=np.uint64)
         sums = np.zeros(given.n, np.uint64)
         np.add.at(sums, scenario, marks[part])
         first = np.full(given.n, n)
@@ -229,25 +230,17 @@ def by_level(
 ) -> dict[str, Impact]:
     """Propagate the failure of every element at each level, and along all ``unseen`` calls.
 
-    Along these, places without a name fail after the elements. Equal levels are computed once;
-    elements are ``listed``, and ``drawn`` by level, as in `choose`.
+    Along these, places without a name fail after the elements. Elements are ``listed``, and
+    ``drawn`` by level, as in `choose`.
     """
     quick = replace(sampling, spread=False)
-    known: dict[bytes, Impact] = {}
     impacts = {}
-    # the point comes first: only its interval of one failure is computed, and equal levels share it
-    for level in ("point", "lo", "hi"):
-        graph = topology.graphs[level]
+    for level, graph in topology.graphs.items():
         failing = replace(_failing(topology, level), listed=listed, drawn=drawn[level])
+        # only the point has an interval of one failure
+        how = sampling if level == "point" else quick
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
-        key = graph.p.tobytes() + failing.scenario.tobytes() + failing.node.tobytes()
-        # where arcs are certain, there is nothing to bound or to draw
-        if graph.uncertain:
-            key += bound.encode() + drawn[level].tobytes()
-        if key not in known:
-            how = sampling if level == "point" else quick
-            known[key] = propagate(graph, failing, sampling=how, bound=bound)
-        impacts[level] = known[key]
+        impacts[level] = propagate(graph, failing, sampling=how, bound=bound)
     # nothing is drawn, so that only the losses and the number of causes are of use
     failing = _with_unnamed(topology)
     impacts["unseen"] = propagate(unseen, failing, sampling=quick, bound="most")
@@ -283,7 +276,8 @@ def propagate(
     listed = np.arange(scenarios.n)
     if scenarios.listed is not None:
         listed = listed[scenarios.listed]
-    which, at = Csr.of(row, len(distinct.times)).members(distinct.position[listed])
+    pairs_of = Csr.of(row, len(distinct.times))
+    which, at = pairs_of.members(distinct.position[listed])
     scenario = listed[which]
     order = np.lexsort((node[at], scenario))
     return Impact(

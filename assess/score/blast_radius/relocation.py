@@ -111,7 +111,9 @@ def element_changes(
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
     after = pd.concat([stays, moved]).drop_duplicates()
-    both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
+    left = before.assign(sign=-1.0)
+    joined = after.assign(sign=1.0)
+    both = pd.concat([left, joined])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
     changes = changes.sort_values(PAIR, ignore_index=True)
@@ -258,14 +260,7 @@ def _moved(
         failing = move_scenarios(changed, drawn)
         if _are_few(topology.graphs, failing, sampling):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
-    known: dict[bytes, _Losses] = {}
-    levels = {}
-    for level in LEVELS:
-        graph = topology.graphs[level]
-        same = graph.p.tobytes()  # levels that do not differ are computed once
-        if same not in known:
-            known[same] = losses(graph)
-        levels[level] = known[same]
+    levels = {level: losses(topology.graphs[level]) for level in LEVELS}
     found = {}
     certain = topology.direct["lo"][PAIR].assign(certain=True)
     every = every.merge(certain, how="left")

@@ -17,11 +17,10 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers, Positions, Words
 from assess.score.blast_radius.bitset import (
-    WORD_BITS,
     Csr,
     Parts,
+    blocks,
     condense,
-    down_by_node,
     flow_depth,
     sparse,
 )
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 EXPONENT_MAX = 300  # of two
 FAR = 1 << 30  # steps to what no failure leads to
-WIDTH = 1 << 12  # elements whose reach is looked up together
 Element = tuple[str, str]  # kind and name
 
 
@@ -226,10 +224,11 @@ class Topology:
         return {level: self._initial_of(level) for level in self.direct}
 
     @cached_property
-    def _initial_by_element(self) -> dict[str, Csr]:
-        n = len(self.elements)
+    def _initial(self) -> dict[str, csr_array]:
+        # the last row is of elements that are not there
+        shape = (len(self.elements) + 1, len(self.nodes) + 1)
         pairs = self.initial_failures.items()
-        return {level: Csr.of(element, n) for level, (element, _) in pairs}
+        return {level: sparse(shape, *ends) for level, ends in pairs}
 
     def _initial_of(self, level: str) -> Positions:
         kinds = self.elements.get_level_values(0)
@@ -246,19 +245,10 @@ class Topology:
             node = np.append(node, np.full(len(anywhere), len(self.nodes)))
         return np.append(itself, element), np.append(own_node, node)
 
-    def initial_nodes(self, elements: Sequence[Element], level: str) -> Positions:
-        """List pairs of given element, by position, and node that it takes down directly."""
-        failed = self.elements.get_indexer(pd.MultiIndex.from_tuples(elements))
-        known = np.flatnonzero(failed >= 0)
-        node = self.initial_failures[level][1]
-        at, pair = self._initial_by_element[level].members(failed[known])
-        return known[at], node[pair]
-
     def initially_down(self, elements: Sequence[Element], level: str) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
-        down = np.zeros((len(elements), len(self.nodes) + 1), bool)
-        if elements:
-            down[self.initial_nodes(elements, level)] = True
+        failed = self.elements.get_indexer(list(elements))
+        down = self._initial[level][failed].toarray() > 0
         # the last column is the extra node of `graphs`
         down[:, self.placeless] |= down[:, -1:]
         return down[:, :-1]
@@ -268,20 +258,14 @@ class Topology:
     ) -> Booleans:
         """Return by pair whether the failure of an element, by position, can reach a node."""
         found = np.zeros(len(element), bool)
-        if not len(element):
-            return found
-        parts = self.graphs["hi"].possible
-        first, initial = self.initial_nodes(elements, "hi")
-        some = Csr.of(first, len(elements))
-        pairs = Csr.of(element, len(elements))
-        for start in range(0, len(elements), WIDTH):
-            block = np.arange(start, min(start + WIDTH, len(elements)))
-            bit, at = some.members(block)
-            down = down_by_node(parts, bit, initial[at], len(block))
-            bit, pair = pairs.members(block)
-            word = down[node[pair], bit // WORD_BITS]
-            place = (bit % WORD_BITS).astype(np.uint64)
-            found[pair] = word >> place & np.uint64(1) > 0
+        calls = self.matrix((self.edges["hi"] > 0).to_numpy("float64"))
+        asked, row = np.unique(element, return_inverse=True)
+        pairs = Csr.of(row, len(asked))
+        for rows in blocks(len(asked), len(self.nodes)):
+            some = [elements[each] for each in asked[rows]]
+            away = steps(calls, self.initially_down(some, "hi"))
+            at, pair = pairs.members(np.arange(rows.start, rows.stop))
+            found[pair] = away[at, node[pair]] < FAR
         return found
 
 

@@ -88,15 +88,6 @@ def fewest_draws(policy: Policy) -> int:
     return math.ceil((0.5 / policy["blast_radius"]["se_max"]) ** 2) + 1
 
 
-def _masks(p: Floats, ranks: Integers, sampling: Sampling) -> Words:
-    """Return by arc the draws in which it is open; raising p closes none. For the order see `_ranks`."""
-    # one draw in each of `draws` equal strata: less noise than independent draws
-    strata = (np.arange(sampling.draws) + 0.5) / sampling.draws
-    open_n = np.searchsorted(strata, p).astype(ranks.dtype)
-    rows = blocks(*ranks.shape)
-    return np.concatenate([to_words(ranks[some] < open_n[some, None]) for some in rows])
-
-
 def _ranks(keys: Words, p: Floats, sampling: Sampling, draws: int) -> Integers:
     """Return by arc the order of its strata (Latin hypercube), which its probability does not change."""
     ranks = np.zeros((len(keys), draws), np.min_scalar_type(-sampling.draws))
@@ -260,9 +251,15 @@ def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integ
 def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     arcs, row = part.arcs
     p = graph.p[arcs]
-    masks = _masks(p, _ranks(graph.keys[arcs], p, sampling, draws), sampling)
+    ranks = _ranks(graph.keys[arcs], p, sampling, draws)
+    # one draw in each of equal strata: less noise than independent draws
+    strata = (np.arange(sampling.draws) + 0.5) / sampling.draws
+    # an arc is open in its first ranks, so that raising p closes none
+    open_n = np.searchsorted(strata, p).astype(ranks.dtype)
+    rows = blocks(*ranks.shape)
+    masks = [to_words(ranks[some] < open_n[some, None]) for some in rows]
     full = to_words(np.ones((1, draws), bool))
-    down = _spread(graph, part, np.vstack([masks, full]), row)
+    down = _spread(graph, part, np.vstack([*masks, full]), row)
     found = Outcome.none(part)
     found.losses["exact"] = False
     found.p[:] = np.bitwise_count(down).sum(axis=1) / draws

@@ -132,7 +132,8 @@ class Undecided:
             # arcs against the order of flow close cycles: again where they raise a value
             against = order[back[order]]
             old = value[self.head[against]]
-            new = joins(old, passes(value[self.tail[against]], gate[row[against]]))
+            arrived = passes(value[self.tail[against]], gate[row[against]])
+            new = joins(old, arrived)
             is_raised = (new != old).any(axis=tuple(range(1, new.ndim)))
             again = np.zeros(self.n, bool)
             again[self.scenario[self.head[against[is_raised]]]] = True

@@ -123,28 +123,20 @@ def measure_claims(assessment: Assessment) -> Claims:
     frame = _finite(DataFrame(rows).set_index("claim"))
     frame = frame.astype({"n": "Int64", "unknown_n": "Int64"})
     tables = {claim: measurement.table for claim, measurement in measured.items()}
+    alone = [
+        {"platform": platform, **_row(claim, measurement, policy)}
+        for claim, platform, measurement in _measured_alone(data, tables)
+    ]
     details = {
         **tables,
         "platforms": rates_by(data.spells, "platform", level=data.level),
         "healing": time_to_heal(inventory, policy),
         "around_upgrades": around_upgrades(data),
-        "by_platform": _by_platform(data, tables, policy),
+        "by_platform": _finite(DataFrame(alone, columns=PLATFORM_COLUMNS)),
     }
     parts = [_tidy(claim, table) for claim, table in tables.items()]
     contributions = pd.concat(parts, ignore_index=True)
     return Claims(frame, contributions, Provenance.of(inventory, policy), details)
-
-
-def _by_platform(
-    data: ClaimData,
-    tables: dict[str, DataFrame],
-    policy: Policy,
-) -> DataFrame:
-    rows = [
-        {"platform": platform, **_row(claim, measured, policy)}
-        for claim, platform, measured in _measured_alone(data, tables)
-    ]
-    return _finite(DataFrame(rows, columns=PLATFORM_COLUMNS))
 
 
 def _measured_alone(
@@ -171,8 +163,9 @@ def _orchestrators(data: ClaimData) -> Iterator[tuple[str, str, Measurement]]:
 
 def _finite(table: DataFrame) -> DataFrame:
     """Return a table with NA where a number has no end."""
-    numbers = table[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
-    return table.assign(**numbers.astype("Float64"))
+    numbers = table[NUMBERS].astype(float)
+    finite = numbers.replace([np.inf, -np.inf], np.nan)
+    return table.assign(**finite.astype("Float64"))
 
 
 def _tidy(claim: str, table: DataFrame) -> DataFrame:

@@ -160,7 +160,8 @@ def failed_upgrades(data: ClaimData) -> Measurement:
     tallies = pace.upgrade_failures(past, data.assessment.policy, broke)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     tallies = dict(sorted(tallies.items()))
-    known = np.reshape([*tallies.values()], (-1, 3)).sum(axis=0)
+    by_line = np.reshape([*tallies.values()], (-1, 3))
+    known = by_line.sum(axis=0)
     n, k, most = np.subtract(whole, known).astype(int)
     if n:
         tallies["unknown"] = (n, k, most)

@@ -111,7 +111,9 @@ def ratio(
         theirs = b[both].sum() + 0.5
         point = sampled.point
         if not 0 < point < math.inf:
-            point = (ours / t1[both].sum()) / (theirs / t0[both].sum())
+            here = ours / t1[both].sum()
+            there = theirs / t0[both].sum()
+            point = here / there
         # the log of a ratio is about normal, so its error shrinks with the root of the exposure
         distance = abs(math.log(point / bound)) if bound > 0 else math.inf
         quantile = float(ndtri((1 + level) / 2))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -41,23 +39,6 @@ SPELL = [
     *("service_id", "tier", "kind", "side", "platform"),
     *("months", "incidents", "clean_months"),
 ]
-
-T = TypeVar("T")
-
-
-def per_inventory(function: Callable[..., T]) -> Callable[..., T]:
-    """Compute a function of an inventory once, and keep the result while the inventory lives."""
-    results: WeakKeyDictionary[Inventory, dict[tuple[Any, ...], T]] = WeakKeyDictionary()
-
-    @wraps(function)
-    def remembered(inventory: Inventory, *args: Any) -> T:
-        # weak: the cache ends with the inventory
-        known = results.setdefault(inventory, {})
-        if args not in known:
-            known[args] = function(inventory, *args)
-        return known[args]
-
-    return remembered
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -153,7 +134,8 @@ class Exposure:
         # nobody knows when between the snapshots it moved: that time counts for neither platform
         unsure = then[may_have_moved].index
         between = DataFrame({"platform": pd.NA, "start": until, "end": end}, index=unsure)
-        spans = pd.concat([here[~here.index.isin(before.index)], there, between])
+        stayed = here[~here.index.isin(before.index)]
+        spans = pd.concat([stayed, there, between])
         return spans.rename_axis("service_id").reset_index()
 
     def total(
@@ -211,7 +193,7 @@ def exposure(
     return replace(present, earlier=earlier, earlier_until=previous.snapshot_at)
 
 
-@per_inventory
+@lru_cache(maxsize=4)  # two quarters, each with and without builds
 def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
     services = inventory.by_service[["tier", "kind"]]
     named = side_of(inventory.by_service["platform"]).sort_index()
@@ -292,7 +274,6 @@ def watched_spans(inventory: Inventory, policy: Policy) -> Spans | None:
     return clipped(spans, spans[0][0], inventory.snapshot_at)
 
 
-@per_inventory
 def sound_incidents(inventory: Inventory) -> DataFrame:
     """Return the incidents up to the snapshot, without duplicates and with plausible times."""
     table = inventory["incidents"]

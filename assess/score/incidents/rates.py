@@ -219,8 +219,10 @@ def shrunk_rates(
     if is_seen.any():
         prior = _fleet_prior(n[is_seen], t[is_seen])
         # services of equal counts and years have equal rates: computed once
-        alike, which = np.unique(np.column_stack([n, t]), axis=0, return_inverse=True)
-        rates[:] = _posterior(alike[:, 0], alike[:, 1], prior, level)[which]
+        both = np.column_stack([n, t])
+        alike, which = np.unique(both, axis=0, return_inverse=True)
+        posterior = _posterior(alike[:, 0], alike[:, 1], prior, level)
+        rates[:] = posterior[which]
     if loose_n:
         # all may be of this service, which then says nothing of the others
         pairs = zip(n + loose_n, t, strict=True)
@@ -292,7 +294,8 @@ def _log_evidence(n: Floats, t: Floats, means: Floats, shapes: Floats) -> Floats
     """Return log probabilities of the counts: negative binomial; equal services count together."""
     from scipy.special import gammaln
 
-    alike, times = np.unique(np.column_stack([n, t]), axis=0, return_counts=True)
+    pairs = np.column_stack([n, t])
+    alike, times = np.unique(pairs, axis=0, return_counts=True)
     logs = np.zeros(np.broadcast_shapes(means.shape, shapes.shape))
     per_year = shapes / means
     for (count, years), k in zip(alike, times, strict=True):

@@ -29,7 +29,7 @@ from assess.score.readiness import DIGITS, Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result, with_ends
 from assess.score.targets import cost
-from assess.score.targets.place import Place, at_place, calendars, is_replaced, place_of
+from assess.score.targets.place import Place, at_place, calendars, place_of
 from assess.score.targets.refusals import (
     AFTER_FIXES,
     FITS,
@@ -244,29 +244,19 @@ def _readiness(
     assessment: Assessment, place: Place | None
 ) -> tuple[DataFrame, DataFrame]:
     """Return ``readiness`` with ends, and the gates, at a place; None means today."""
-    # Checks and gates that read nothing of what a move replaces stay as they are.
+    names = ["readiness_lo", "readiness", "readiness_hi"]
+    today = assessment.readiness
+    if place is None:
+        return today.frame[names], today.details["gates"]
     inventory = assessment.inventory.running
     policy = assessment.policy
-    today = assessment.readiness
-    names = ["readiness_lo", "readiness", "readiness_hi"]
-    atoms = today.details["atoms"]
-    gates = today.details["gates"]
-    if place is None:
-        return today.frame[names], gates
     evidence = at_place(assessment.evidence, place)
-    checks = [check for check in policy["check"] if is_replaced([check])]
-    doors = [gate for gate in policy["gate"] if is_replaced(gate["reasons"])]
-    kept = atoms[~atoms["check"].isin([check["id"] for check in checks])]
-    anew = answer_checks(evidence, inventory, policy.with_tables(check=checks))
-    whole = pd.concat([kept, anew], ignore_index=True)
-    there = measure(evidence, whole, policy)
+    there = measure(evidence, answer_checks(evidence, inventory, policy), policy)
     with warnings.catch_warnings():
-        # waivers of the gates that stay are no mistake
+        # of the same waivers, readiness today has warned
         warnings.simplefilter("ignore", UnknownGateWarning)
-        fewer = policy.with_tables(gate=doors)
-        judged, _ = judge(there.evidence, inventory, fewer)
-    same = gates[~gates["gate"].isin([gate["id"] for gate in doors])]
-    return there.frame[names], pd.concat([same, judged])
+        gates, _ = judge(there.evidence, inventory, policy)
+    return there.frame[names], gates
 
 
 def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readiness:

@@ -77,7 +77,8 @@ def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
     least = _replicas(live[surely(live["state"].eq("running"))])
     # one that is only declared, or whose state nobody saw, may or may not run
     ends = {"replicas": most, "replicas_lo": least, "replicas_hi": most}
-    return DataFrame(ends).reindex(services).fillna(1).clip(lower=1).astype("Float64")
+    counts = DataFrame(ends).reindex(services).fillna(1)
+    return counts.clip(lower=1).astype("Float64")
 
 
 def _live(inventory: Inventory) -> DataFrame:

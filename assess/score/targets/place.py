@@ -13,20 +13,6 @@ from assess.policy.policy import Policy
 from assess.policy.targets import platforms
 from assess.score.evidence import Evidence, View
 
-# columns that a move replaces, by table; a check that names one is asked anew
-REPLACED = {
-    "services": (
-        "redundant",
-        "heals_itself",
-        "replicas_n",
-        "hosts_n",
-        "azs_n",
-        "coverage",  # with the checks that read those
-        "coverage_lowest",
-    ),
-    "workloads": ("public_unmirrored", "rootless"),
-}
-WHOLE = ("hosts", "engines")  # tables that it replaces as a whole
 GOOD_DRIVER = "overlay2"  # what new hosts store images with
 
 _LINES = re.compile(r"\b(?:line|provider_version)\b")
@@ -134,7 +120,7 @@ def _reads_lines(policy: Policy) -> bool:
     asked = [*policy["check"]]
     for gate in policy["gate"]:
         asked += [*gate["reasons"], *gate.get("notes", ())]
-    return any(_LINES.search(_rule_of(row)) for row in asked)
+    return any(_LINES.search(f"{row['rule']} {row.get('applies', '')}") for row in asked)
 
 
 def at_place(evidence: Evidence, place: Place) -> Evidence:
@@ -187,17 +173,3 @@ def _assigned(table: DataFrame, values: Table) -> DataFrame:
         for name, value in values.items()
     }
     return table.assign(**columns)
-
-
-def is_replaced(questions: list[Table]) -> bool:
-    """Return whether one of several questions reads a column that a move replaces."""
-    for row in questions:
-        named = "|".join(REPLACED.get(row["table"], ())) or "$^"
-        text = _rule_of(row)
-        if row["table"] in WHOLE or re.search(rf"\b(?:{named})\b", text):
-            return True
-    return False
-
-
-def _rule_of(row: Table) -> str:
-    return f"{row['rule']} {row.get('applies', '')}"

@@ -1,7 +1,7 @@
 """Predict left-out failures from the other failures alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,26 +41,21 @@ FLAT = "flat p"
 GRID = 50  # flat probabilities are rounded to this part
 
 
-@dataclass(frozen=True, eq=False)
-class Simulator:
-    """Probabilities of all services in failures, for graphs that differ only in arc chances."""
+def chances_in(
+    graph: Graph, p: Floats, initially: Booleans, sampling: Sampling
+) -> Floats:
+    """Return by row and node the probability that it is down.
 
-    graph: Graph
-    sampling: Sampling
-
-    def chances(self, p: Floats, initially: Booleans) -> Floats:
-        """Return by row and node the probability that it is down.
-
-        ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
-        """
-        calls = sparse(initially.shape[1:] * 2, self.graph.tail, self.graph.head)
-        reach = steps(calls, initially) < FAR
-        found = initially.astype(float)
-        for row, each in enumerate(p):
-            graph = self.graph.with_chances(each)
-            undecided = Undecided.of(graph, initially[[row]], reach[[row]])
-            found[row, undecided.node] = decide(graph, undecided, self.sampling).p
-        return found
+    ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
+    """
+    calls = sparse(initially.shape[1:] * 2, graph.tail, graph.head)
+    reach = steps(calls, initially) < FAR
+    found = initially.astype(float)
+    for row, each in enumerate(p):
+        own = graph.with_chances(each)
+        undecided = Undecided.of(own, initially[[row]], reach[[row]])
+        found[row, undecided.node] = decide(own, undecided, sampling).p
+    return found
 
 
 def judged(evidence: Failures, policy: Policy) -> Integers:
@@ -81,7 +76,7 @@ def left_out(
     elements = [evidence.failures[position].element for position in judged]
     initial = topology.initially_down(elements, "point")
     sampling = replace(sampling, spread=False)
-    simulator = Simulator(topology.graphs["point"], sampling)
+    graph = topology.graphs["point"]
     services_n = len(topology.services)
     keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
     chances = {key: np.zeros((len(judged), services_n)) for key in keys}
@@ -110,7 +105,7 @@ def left_out(
         by_one_p = flat.repeat(len(p[0]), axis=1)
         said = (np.array(start), np.array(p), by_one_p)
         *voices, by_flat = (
-            simulator.chances(each, initial)[:, :services_n] for each in said
+            chances_in(graph, each, initial, sampling)[:, :services_n] for each in said
         )
         chances[FLAT, scheme] = by_flat
         for row, (kept, known, opinion, strength) in enumerate(every):

@@ -146,7 +146,8 @@ class _Counts:
     def precision_at(self, goal: Floats) -> Floats:
         """Return the precision at the highest threshold that finds ``goal`` in each resample."""
         enough = self.right >= goal[:, None]
-        first = np.where(enough.any(axis=1), enough.argmax(axis=1), -1)
+        is_found = enough.any(axis=1)
+        first = np.where(is_found, enough.argmax(axis=1), -1)
         first = first[:, None]
         right = np.take_along_axis(self.right, first, axis=1)
         said = np.take_along_axis(self.said, first, axis=1)

@@ -147,7 +147,8 @@ class Counterfactual:
         value = np.where(is_unknown, 0.0, values)
         dimension = [names.index(atom["dimension"]) for atom in asked]
         # one row a check, 1 in the column of its dimension
-        by_dimension = np.eye(len(names))[dimension].reshape(len(asked), len(names))
+        by_dimension = np.eye(len(names))[dimension]
+        by_dimension = by_dimension.reshape(len(asked), len(names))
         # a check in part still earns the rest of its weight
         open_checks = np.flatnonzero((value < 1) & (weight > 0))
         items = [asked[i]["check"] for i in open_checks]

@@ -266,7 +266,8 @@ class _Field:
         pool = np.zeros(0, np.float32)
         entries = np.zeros((0, c), np.int64)
         if span.any():
-            pool = np.pad(rng.random(POOL + n, dtype=np.float32), (0, padding))
+            numbers = rng.random(POOL + n, dtype=np.float32)
+            pool = np.pad(numbers, (0, padding))
             entries = rng.integers(POOL, size=weights.shape)
         shape = (tiles, width, c)
         return cls(
@@ -394,7 +395,8 @@ def _ranks(
     sums = np.zeros(n)
     for rows in field.blocks():
         totals = field.totals(rows, slice(None)).transpose(1, 0, 2)
-        steps = totals.reshape(len(totals), -1)[:, :n] * -(GRID**2)
+        flat = totals.reshape(len(totals), -1)[:, :n]
+        steps = flat * -(GRID**2)
         key = steps.astype(np.int64) << KEY_BITS
         mixed = ticket * (turn[rows] | 1)
         luck = mixed >> 64 - KEY_BITS & 2**KEY_BITS - 1
@@ -403,7 +405,8 @@ def _ranks(
         best = key & mask
         cell = best[:, :counted] + n * place[:counted]
         np.add.at(at_rank, cell.ravel(), 1)
-        sums += np.bincount(best.ravel(), np.tile(place, len(best)), minlength=n)
+        places = np.tile(place, len(best))
+        sums += np.bincount(best.ravel(), places, minlength=n)
     back = np.argsort(field.order)
     by_rank: Floats = at_rank.reshape(counted, n).T[back] / draws
     return 1 + sums[back] / draws, by_rank

@@ -12,6 +12,7 @@ from assess.frames import EXTERNAL
 from assess.sources import csv_records
 from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, Rows, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
+from assess.sources.redact import scrub
 
 UNASSIGNED = "__unassigned__"
 BEARING = ("services", "workloads", "answers", "waivers")
@@ -102,6 +103,7 @@ class _Resolver:
         self.identity = identity
         self.unresolved: dict[tuple[str, Name], None] = {}
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self._examples: dict[str, str] = {}  # the first name of no service, by frame
 
     def row(self, frame: str, label: str, unresolved: Row) -> Row | None:
         """Resolve one row; None for a row without information: a service that needs itself."""
@@ -164,6 +166,7 @@ class _Resolver:
         for names, match in matches.items():
             if match.service_id is None and names:
                 self.unresolved[label, names[0]] = None
+                self._examples.setdefault(frame, scrub(names[0].name)[:_EXAMPLE_CHARS])
 
     def coverage(self) -> Rows:
         """Return coverage rows with the share of rows whose service is certain."""
@@ -175,6 +178,9 @@ class _Resolver:
                 row |= {"status": "ok", "ratio": row["rows"] / row["expected"]}
                 if row["ratio"] < 1:
                     row |= {"status": "partial", "hint": _UNSURE}
+                if example := self._examples.get(frame):
+                    row["unmapped_example"] = example
+                    row["hint"] = f"{_UNSURE}; of no service: {example}"
                 rows.append(row)
         return rows
 

@@ -26,7 +26,7 @@ from assess.score.validation.leave_out import (
     EVENT,
     FLAT,
     LEARNED,
-    Simulator,
+    chances_in,
     judged,
     left_out,
 )
@@ -72,9 +72,11 @@ def test_what_is_left_out_does_not_teach(fleet_and_failures):
 def test_one_failure_teaches_nothing_about_itself(fleet_and_failures):
     fleet, failures = fleet_and_failures
     alone = predictions(fleet, failures[:1])
-    simulator = Simulator(fleet.graphs["point"], SAMPLING)
+    graph = fleet.graphs["point"]
     initial = fleet.initially_down([failures[0].element], "point")
-    policy = simulator.chances(fleet.edges[["point"]].to_numpy("float64").T, initial)[0]
+    policy = chances_in(
+        graph, fleet.edges[["point"]].to_numpy("float64").T, initial, SAMPLING
+    )[0]
     for scheme in (EVENT, ELEMENT):
         found = alone[LEARNED, scheme][0]
         assert found == pytest.approx(policy[: len(found)], abs=1e-6)
@@ -83,12 +85,12 @@ def test_one_failure_teaches_nothing_about_itself(fleet_and_failures):
 def test_chances_are_those_of_the_element(fleet_and_failures):
     fleet, _ = fleet_and_failures
     initial = fleet.initially_down([("service", "s00"), ("service", "s11")], "point")
-    simulator = Simulator(fleet.graphs["point"], SAMPLING)
+    graph = fleet.graphs["point"]
     p = fleet.edges["point"].to_numpy("float64")
-    found = simulator.chances(np.array([p, p]), initial)
+    found = chances_in(graph, np.array([p, p]), initial, SAMPLING)
     assert [each[0] for each in found] == [1, 0]
     assert found[1][-1] == 1
-    sure = simulator.chances(np.ones((1, len(p))), initial[:1])[0]
+    sure = chances_in(graph, np.ones((1, len(p))), initial[:1], SAMPLING)[0]
     assert set(sure) <= {0.0, 1.0}
 
 
@@ -100,7 +102,7 @@ def test_chances_together_are_those_of_each_alone(fleet_and_failures):
     p[3, 0] = 1.0
     p[4] = 0.0
     sampling = replace(SAMPLING, enumerate_up_to=3, draws_least=70)
-    found = Simulator(graph, sampling).chances(p, initial)
+    found = chances_in(graph, p, initial, sampling)
     for each, down, alone in zip(p, initial, found, strict=True):
         asked = graph.with_chances(each)
         near = steps(fleet.matrix(), down[None], np.ones_like(down[None]))
