@@ -207,12 +207,10 @@ class Edges:
         tenant, machine = self._workload_at(talk.client, near)
         if tenant:
             return [(tenant, False)]
-        if machine is None:
-            if not is_public(talk.client):
-                self.unknown[talk.client] = None
+        if machine is None and is_public(talk.client):
             return []
         is_seen = any(v.side == "client" and v.place == machine for v in views)
-        names = self._candidates(machine, is_seen=is_seen)
+        names = self._candidates(machine or "", is_seen=is_seen)
         if not names:
             self.unknown[talk.client] = None
         return [(tenant, len(names) > 1) for tenant in names]
