@@ -58,7 +58,8 @@ class Command(click.Command):
             if isinstance(option, click.Option):
                 word = option.opts[-1].strip("-").replace("-", "_").upper()
                 named = f"{ctx.auto_envvar_prefix}_{word}"
-                if not isinstance(option.envvar, list):
+                # a command on its own has no prefix, and would keep a wrong name
+                if ctx.auto_envvar_prefix and not isinstance(option.envvar, list):
                     wider = [option.envvar] if isinstance(option.envvar, str) else []
                     option.envvar = [named, *wider]
         return super().parse_args(ctx, args)
