@@ -530,6 +530,26 @@ def test_incidents_of_unknown_services_may_have_been_on_any_side(sample, judged)
             assert row["unknown_n"] or claim != "C13"
 
 
+def test_incidents_of_unknown_services_may_all_be_of_one():
+    days = [{"opened_at": f"2026-0{month}-01"} for month in range(1, 9)]
+    events = [
+        {"incident_id": str(n), "service_id": "abc"[n // 6], **day}
+        for n, day in enumerate(days)
+    ]
+    year = {"window_start": "2025-09-30", "window_end": AT}
+
+    def highest(incidents):
+        made = inventory(
+            services={"service_id": [*"abcdef"], "platform": "docker"},
+            incidents=incidents,
+            coverage=[{**WATCHED, **year, "source": "incidents"}],
+        )
+        return judge_claims(made, POLICY).frame.loc["C13", "hi"]
+
+    hidden = [{**event, "service_id": None} for event in events]
+    assert highest(hidden) >= highest(events) > 0
+
+
 def test_an_older_incident_lowers_no_expectation_where_nobody_says_who_watched(sample):
     events = sample["incidents"]
     coverage = sample["coverage"]

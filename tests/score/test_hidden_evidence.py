@@ -72,7 +72,7 @@ def at_worst(inventory):
         "gate": gates.astype("object").map(BAD),
         "verdict": whole.targets.frame["verdict"].astype("object").map(VERDICTS),
     }
-    for name in ("readiness_lo", "cost_per_month_hi", "effort_hours"):
+    for name in ("readiness_lo", "cost_per_month_hi", "delta_hi", "effort_hours"):
         sign = -1 if name == "readiness_lo" else 1
         found[f"target {name}"] = sign * whole.targets.frame[name]
     for name in ("events_per_year_hi", "failures_per_year_hi", "hours_per_year_hi"):

@@ -108,20 +108,21 @@ def score_blast_radius(
     settings = replace(Sampling.of(policy), unexplained=besides)
     sampling, listed, drawn = choose(topology, policy, settings, wanted)
     impacts = by_level(topology, unseen, sampling, listed=listed, drawn=drawn)
-    moved = DataFrame(columns=with_ends("delta"), dtype="Float64")
-    relocation = DataFrame(columns=[*PAIR, "sign"])
-    if detail:
-        relocation, moved = containment(
-            inventory,
-            policy,
-            topology,
-            sampling=sampling,
-            drawn=drawn["point"][: len(topology.services)],  # they come first
-        )
     frame = _frame(topology, impacts)
     affected = _affected(topology, impacts)
     contributions = _contributions(topology, affected)
     services = _services(frame, topology, impacts)
+    moved = DataFrame(columns=with_ends("delta"), dtype="Float64")
+    relocation = DataFrame(columns=[*PAIR, "sign"])
+    if detail:
+        is_drawn = drawn["point"][: len(services)]  # services come first
+        relocation, moved = containment(
+            inventory,
+            policy,
+            topology,
+            services=services.join(looked).assign(is_drawn=is_drawn),
+            sampling=sampling,
+        )
     minutes = _minutes_per_year(inventory, policy)
     checks = partial(
         validate,

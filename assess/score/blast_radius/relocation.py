@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
@@ -31,6 +32,7 @@ from assess.score.blast_radius.topology import Graph, Topology, total_weight
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents.exposure import is_replica
 
+LEAST = 1e-9  # growth below it is noise of sums
 WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
@@ -200,8 +202,8 @@ def containment(
     policy: Policy,
     topology: Topology,
     *,
+    services: DataFrame,
     sampling: Sampling,
-    drawn: Booleans,
 ) -> tuple[DataFrame, DataFrame]:
     """Return the changes of elements, and of containment, by the move of each service alone.
 
@@ -213,26 +215,29 @@ def containment(
     ``impact({service} + others) - impact(others)``. So leaving a host helps nothing while a dependency
     stays on it. Replicas are laid in turn on ``hosts_n`` new hosts, the hosts in turn over the zones.
     Its own image moves along and counts on neither side. A registry takes nothing down.
-    ``drawn`` marks services whose uncertain edges are drawn where they are many. A service that runs
+    ``services`` has ``impact_hi, callers_seen``: calls that nobody saw count in ``delta_hi`` alone;
+    and ``is_drawn`` where uncertain edges are drawn if they are many. A service that runs
     nowhere known has no point, and every kind of element in its interval; nor has one that was not
     drawn: its interval holds all it can be.
     """
     changes = element_changes(inventory, policy, topology, policy["target"])
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
-    some = drawn if is_small else None
-    return changes[0], _moved(topology, {"": changes}, sampling, some)[""]
+    some = services["is_drawn"].to_numpy(bool) if is_small else None
+    moved = _moved(topology, {"": changes}, services, sampling, some)
+    return changes[0], moved[""]
 
 
 def move_deltas(
     inventory: Inventory,
     policy: Policy,
     topology: Topology,
+    services: DataFrame,
     targets: Mapping[str, Table],
 ) -> dict[str, DataFrame]:
     """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
-    # In fleets with more services than ``moves_drawn_most``, or of more pairs than are
-    # drawn, the bounds alone are computed.
+    # ``services`` as in `containment`. In fleets with more services than
+    # ``moves_drawn_most``, or of more pairs than are drawn, the bounds alone are computed.
     sampling = Sampling.of(policy)
     is_small = len(topology.services) <= policy["blast_radius"]["moves_drawn_most"]
     drawn = np.ones(len(topology.services), bool) if is_small else None
@@ -240,12 +245,13 @@ def move_deltas(
         name: element_changes(inventory, policy, topology, target)
         for name, target in targets.items()
     }
-    return _moved(topology, changes, sampling, drawn)
+    return _moved(topology, changes, services, sampling, drawn)
 
 
 def _moved(
     topology: Topology,
     changes: Mapping[str, tuple[DataFrame, Floats, Floats]],
+    services: DataFrame,
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, DataFrame]:
@@ -262,13 +268,27 @@ def _moved(
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
     levels = {level: losses(topology.graphs[level]) for level in LEVELS}
     found = {}
+    growth = _growth(services, levels["hi"].most_alone)
+    grows = growth > LEAST
+    by_element = np.array([grows[nodes].sum() for nodes in changed.members], np.int64)
+    # perhaps it is nothing to leave what only may take a service down today, or what takes down
+    # others that it may call unseen
+    is_beside = by_element[changed.element] > grows[changed.service]
     certain = topology.direct["lo"][PAIR].assign(certain=True)
-    every = every.merge(certain, how="left")
+    every = every.merge(certain, how="left").assign(node=changed.service)
+    every["perhaps"] = every["certain"].isna() | is_beside
     terms = every.assign(term=every.index)
     for name, (rows, *new) in changes.items():
         own = every.loc[np.sort(rows.merge(terms)["term"])]
-        found[name] = _table(topology, levels, changed.service[own.index], own, new)
+        found[name] = _table(topology, levels, own, new, growth)
     return found
+
+
+def _growth(services: DataFrame, most: Floats) -> Floats:
+    """Return by service what it may take down, beside ``most``, by calls that nobody saw."""
+    more = services["impact_hi"].to_numpy(float) - most
+    is_all_seen = surely(services["callers_seen"]).all()
+    return np.where(is_all_seen, 0.0, more.clip(min=0.0))
 
 
 def _are_few(graphs: Mapping[str, Graph], failing: Scenarios, sampling: Sampling) -> bool:
@@ -282,16 +302,17 @@ def _are_few(graphs: Mapping[str, Graph], failing: Scenarios, sampling: Sampling
 def _table(
     topology: Topology,
     levels: Mapping[str, _Losses],
-    service: Integers,
     own: DataFrame,
     new: Sequence[Floats],
+    growth: Floats,
 ) -> DataFrame:
-    """Add up the terms of a target, ``own``, by their ``service``: ``delta, delta_lo, delta_hi``."""
+    """Add up the terms of a target, ``own``, by service: ``delta, delta_lo, delta_hi``."""
     n = len(topology.services)
+    service = own["node"].to_numpy()
     new_hosts, new_zones = new
     added = own["sign"].to_numpy() > 0
-    # what only may take a service down today is perhaps nothing to leave
-    perhaps = own["certain"].isna() & ~added
+    perhaps = own["perhaps"] & ~added
+    places_n = np.bincount(service[added], minlength=n) + new_hosts + new_zones
     low = {}
     high = {}
     worst = []
@@ -303,7 +324,7 @@ def _table(
         low[level] = least + new_hosts * losses.least_alone
         high[level] = most + new_hosts * losses.most_alone
         more = np.bincount(service, little * perhaps, n) + new_zones * losses.most_alone
-        worst.append(high[level] + more)
+        worst.append(high[level] + more + growth * places_n)
     lo = np.min(list(low.values()), axis=0)
     hi = np.max(worst, axis=0)
     nowhere = ~topology.services.isin(topology.placed)

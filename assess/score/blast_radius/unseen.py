@@ -94,7 +94,8 @@ def _by_answers(inventory: Inventory, policy: Policy) -> DataFrame:
     ttl = pd.Timedelta(days=policy["evidence"]["answer_ttl_days"])
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
-    holds = surely(is_yes & is_fresh)
+    # of a list that was left out, nobody knows what it said
+    holds = surely(is_yes & is_fresh) & inventory.has("dependencies")
     parts = []
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])

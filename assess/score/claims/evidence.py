@@ -366,7 +366,12 @@ def many_at_once(data: ClaimData) -> Measurement:
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
     in_doubt = known.mask(vague, CONTAINER)
-    level, spread = widened(spells.assign(tier=0), known, in_doubt, level=data.level)
+    # at worst those that nobody assigned are all of the service that breaks most often
+    counts = spells["incidents"].where(in_doubt.notna())
+    is_most = counts.rank(method="first", ascending=False).eq(1)
+    piled = spells["incidents"] + loose_n * is_most
+    rows = spells.assign(tier=0, incidents=piled)
+    level, spread = widened(rows, known, in_doubt, level=data.level)
     whole = whole.assign(**spread)
     months = data.assessment.policy["what_next"]["months"]
     return amount(

@@ -92,7 +92,8 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     """Pair each instance that ended for ill health with the launch that took its place.
 
     ``place`` (group, else service), ``ended_at`` of the old and ``healed_at`` of the new instance;
-    NaT where none came within ``blast_radius.pair_within_minutes``.
+    NaT where none came within ``blast_radius.pair_within_minutes``. Where ``is_timed`` is False,
+    nobody knows how long the launch took, and it healed at its start at the earliest.
     """
     table = inventory["activities"]
     table = table[table["kind"].isin(["terminate", "launch"])]
@@ -108,26 +109,28 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     # what ended before it began ended at once; what ends after the snapshot has not ended yet
     ended = ended.where(ended >= started, started)
     ended = ended.where(ended <= inventory.snapshot_at)
-    table = table.assign(ended=ended, place=table["group"].fillna(table["service_id"]))
+    is_timed = table["ended_at"].notna() | table["duration_s"].notna()
+    table = table.assign(ended=ended, is_timed=is_timed)
+    table["place"] = table["group"].fillna(table["service_id"])
     longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
     # sorted in time already; one pass over all rows, for there are as many places as services
     placed = table.dropna(subset=["place"]).sort_values("place", kind="stable")
-    columns = placed[["place", "kind", "cause", "started_at", "ended"]]
+    columns = placed[["place", "kind", "cause", "started_at", "ended", "is_timed"]]
     pairs = [
-        (place, down, up)
+        (place, *pair)
         for place, rows in groupby(columns.itertuples(), attrgetter("place"))
-        for down, up in _pair(rows, longest)
+        for pair in _pair(rows, longest)
     ]
-    paired = DataFrame(pairs, columns=["place", "ended_at", "healed_at"])
+    paired = DataFrame(pairs, columns=["place", "ended_at", "healed_at", "is_timed"])
     # a column of NaT alone has no time zone, which `astype` would refuse to give it
     for name in ("ended_at", "healed_at"):
         paired[name] = pd.to_datetime(paired[name], utc=True).dt.as_unit("us")
-    return paired.astype({"place": "str"})
+    return paired.astype({"place": "str", "is_timed": bool})
 
 
 def _pair(
     rows: Iterator[Any], longest: pd.Timedelta
-) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+) -> list[tuple[pd.Timestamp, pd.Timestamp, bool]]:
     """Pair terminations for ill health with the first later launch that no other has taken."""
     waiting: deque[pd.Timestamp] = deque()
     pairs = []
@@ -138,18 +141,18 @@ def _pair(
         elif row.kind == "launch" and heals:
             # a launch much later replaces something else
             while waiting and row.started_at - waiting[0] > longest:
-                pairs.append((waiting.popleft(), pd.NaT))
+                pairs.append((waiting.popleft(), pd.NaT, True))
             if waiting:
-                pairs.append((waiting.popleft(), row.ended))
-    return pairs + [(down, pd.NaT) for down in waiting]
+                pairs.append((waiting.popleft(), row.ended, row.is_timed))
+    return pairs + [(down, pd.NaT, True) for down in waiting]
 
 
 def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> DataFrame:
     """Count the instances that were replaced in time [seconds], by group.
 
     ``group, yes`` (replaced in time), ``no, unknown`` (ended less than that before the snapshot
-    and not replaced yet, or for an unknown reason, or an activity there may be the launch) [count],
-    ``median_s, longest_s`` [seconds, of those replaced].
+    and not replaced yet, or for an unknown reason, or an activity there may be the launch, or nobody
+    knows how long that took) [count], ``median_s, longest_s`` [seconds, of those replaced].
     """
     pairs = replacements(inventory, policy)
     took = (pairs["healed_at"] - pairs["ended_at"]).dt.total_seconds()
@@ -158,9 +161,11 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> Dat
     unnamed = activities[activities["kind"].isna()]
     vague = unnamed["group"].fillna(unnamed["service_id"])
     may_be_launched = pairs["place"].isin(vague.dropna()) | vague.isna().any()
-    is_in_time = took <= seconds
-    is_unknown = ~is_in_time & (may_be_launched | (took.isna() & too_soon))
-    is_late = ~is_in_time & ~is_unknown
+    came_in_time = took <= seconds
+    is_in_time = came_in_time & pairs["is_timed"]
+    is_open = came_in_time | may_be_launched | (took.isna() & too_soon)
+    is_unknown = is_open & ~is_in_time
+    is_late = ~is_open & ~is_in_time
     counts = DataFrame({"yes": is_in_time, "no": is_late, "unknown": is_unknown})
     group = pairs["place"].rename("group")
     spread = took.groupby(group).agg(median_s="median", longest_s="max")
@@ -192,10 +197,12 @@ def heal_times(inventory: Inventory, policy: Policy) -> DataFrame:
     )
     healed = replacements(inventory, policy).dropna(subset=["healed_at"])
     minutes = (healed["healed_at"] - healed["ended_at"]).dt.total_seconds() / 60
-    replaced = healed.assign(minutes=minutes, closed=True)
+    replaced = healed.assign(minutes=minutes, closed=healed["is_timed"])
+    # where no launch was timed, nothing was measured
+    is_measured = replaced.groupby("place")["closed"].transform("any")
     bases = {
         "incidents": incident_minutes(inventory, policy),
-        "activities": replaced.merge(_places(inventory), on="place"),
+        "activities": replaced[is_measured].merge(_places(inventory), on="place"),
     }
     # the last basis that knows a service wins
     for basis, rows in bases.items():

@@ -301,9 +301,10 @@ def dominated(frame: DataFrame) -> Series:
 
 def _deltas(assessment: Assessment, targets: list[Row]) -> dict[str, DataFrame]:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
-    services = assessment.blast_radius.details["services"].index
-    still = DataFrame(0.0, services, with_ends("delta"), dtype="Float64")
+    services = assessment.blast_radius.services
+    still = DataFrame(0.0, services.index, with_ends("delta"), dtype="Float64")
     moved = {row["id"]: as_default(row) for row in targets if row["id"] != STAY}
     topology = assessment.blast_radius.topology
     running = assessment.inventory.running
-    return {STAY: still, **move_deltas(running, assessment.policy, topology, moved)}
+    policy = assessment.policy
+    return {STAY: still, **move_deltas(running, policy, topology, services, moved)}

@@ -14,6 +14,7 @@ from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import PRICES
+from assess.score.incidents.exposure import is_replica
 from assess.score.incidents.rates import Interval
 from assess.score.result import ENDS, with_ends
 from assess.score.targets.place import calendars, is_provided, system_of
@@ -57,6 +58,9 @@ def sizes(inventory: Inventory) -> DataFrame:
         for column, cells in zip(with_ends(name), ends, strict=True):
             found[column] = Series(cells, live.index, dtype="Float64")
     rows = DataFrame(found).assign(service_id=live["service_id"])
+    # a limit that is there, and that nobody knows, has no upper end
+    is_limited = surely(~live["memory_unlimited"]) & is_replica(live)
+    rows["memory_hi"] = rows["memory_hi"].mask(is_limited & live[MEMORY[LIMIT]].isna())
     grouped = rows.groupby("service_id")
     # one unknown container makes the size of the replica unknown
     whole = grouped.sum(min_count=1)

@@ -275,6 +275,7 @@ def test_a_move_off_a_crowded_host_contains():
         "hosts": [{"host_id": "h1"}],
         "engines": ENGINES,
         "workloads": replicas(a=["h1"], b=["h1"]),
+        "coverage": LOOKED,
     }
     result = fleet_of(**crowd)
     # h1 and its engine no longer take it down, the new engine does: half the fleet less
@@ -298,11 +299,17 @@ def test_what_takes_a_service_down_most_likely_comes_first():
 
 def test_a_move_of_what_is_spread_already_adds_the_engine():
     hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
-    result = fleet_of(
-        services=services("ab"), hosts=hosts, workloads=replicas(a=["h1", "h2"])
-    )
-    row = result.services.loc["a"]
-    assert row[["delta_lo", "delta", "delta_hi"]].tolist() == pytest.approx([0.5] * 3)
+    fleet = {
+        "services": services("ab"),
+        "hosts": hosts,
+        "workloads": replicas(a=["h1", "h2"]),
+    }
+    result = fleet_of(**fleet, coverage=LOOKED)
+    ends = ["delta_lo", "delta", "delta_hi"]
+    assert result.services.loc["a", ends].tolist() == pytest.approx([0.5] * 3)
+    # where nobody looked, b may call a, and the engine takes down both
+    blind = fleet_of(**fleet).services
+    assert blind.loc["a", ends].tolist() == pytest.approx([0.5, 0.5, 1.0])
     unknown = result.services.loc["b"]
     assert pd.isna(unknown["delta"])
     assert unknown["delta_lo"] < unknown["delta_hi"]

@@ -130,6 +130,8 @@ def test_a_person_needs_no_window_to_call_a_list_complete():
     assert seen(scored("ab", edge("a", "b"), answers=[answer])) == [False, True]
     old = {**answer, "answered_at": "2020-09-01"}
     assert seen(scored("ab", edge("a", "b"), answers=[old])) == [False, False]
+    # the list itself was left out
+    assert seen(scored("ab", answers=[answer])) == [None, None]
 
 
 def test_traces_over_a_week_see_the_services_that_they_name():

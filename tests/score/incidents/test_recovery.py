@@ -249,6 +249,28 @@ def test_the_last_basis_that_knows_a_service_wins():
     assert found["minutes_basis"].tolist() == wanted
 
 
+def test_a_launch_without_an_end_may_have_taken_longer():
+    rows = [
+        activity(n, kind, f"05-0{day}T10:0{n}", 120, cause="health")
+        for day in (1, 2)
+        for n, kind in ((2 * day, "terminate"), (2 * day + 1, "launch"))
+    ]
+
+    def found(*untimed):
+        ends = {n: {"ended_at": None} if n in untimed else {} for n in range(4)}
+        made = fleet(
+            [service("asg")],
+            activities=[row | ends[n] for n, row in enumerate(rows)],
+        )
+        healed = heal_times(made, POLICY).loc["asg"]
+        (counts,) = self_healing(made, POLICY, seconds=200).to_dict("records")
+        return healed["minutes_p95"], counts["yes"], counts["unknown"]
+
+    assert found() == (3, 2, 0)
+    assert found(1) == (3, 1, 1)
+    assert found(1, 3) == (POLICY["blast_radius"]["heal_minutes_p95"], 0, 2)
+
+
 @pytest.mark.parametrize(
     ("more", "minutes", "is_closed"),
     [

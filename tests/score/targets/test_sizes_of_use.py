@@ -46,6 +46,13 @@ def test_a_limit_is_an_upper_end_alone():
     assert size(cpu_limit=4.0)[["cpu", "cpu_lo", "cpu_hi"]].tolist() == [4.0, 0.0, 4.0]
 
 
+def test_a_limit_that_nobody_knows_is_no_upper_end():
+    ends = ["memory", "memory_lo", "memory_hi"]
+    assert size(**ASKED, memory_unlimited=True)[ends].tolist() == [2, 2, 2]
+    limited = size(**ASKED, memory_unlimited=False)
+    assert limited[ends].isna().tolist() == [False, False, True]
+
+
 def test_without_a_size_there_is_none():
     assert size()[["cpu", "memory"]].isna().all()
 
