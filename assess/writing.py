@@ -112,14 +112,15 @@ def _locked(start: Path, is_directory: bool) -> tuple[Path, int]:
     """Make and lock a file or directory; try again if another writer removes it in between."""
     while True:
         partial = start.with_name(f"{start.name}{secrets.token_hex(4)}{SUFFIX}")
+        flags = os.O_RDONLY
         if is_directory:
             partial.mkdir()
         else:
-            partial.touch(exist_ok=False)
+            flags |= os.O_CREAT | os.O_EXCL  # open whatever the umask
         with suppress(FileNotFoundError):
             if is_directory:
                 partial.chmod(0o700)  # whatever the umask
-            handle = os.open(partial, os.O_RDONLY)
+            handle = os.open(partial, flags, 0o666)
             fcntl.flock(handle, fcntl.LOCK_EX)
             # another writer may have removed it between its creation and the lock
             if partial.exists():
