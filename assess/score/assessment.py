@@ -253,7 +253,7 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     >>> nxt.frame["label"].head(2).to_dict()
     {'currency-rates': 'MOVE NOW', 'newsletter-signup': 'MOVE NOW'}
     >>> nxt.headline
-    'newsletter-signup comes first in 91% of all weightings of the criteria.'
+    'newsletter-signup comes first in 92% of all weightings of the criteria.'
     """
     if target:
         readiness = readiness or readiness_at(inventory, policy, target)
