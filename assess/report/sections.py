@@ -15,6 +15,7 @@ from assess.report.model import (
     table_of,
 )
 from assess.score.assessment import Assessment
+from assess.score.result import with_ends
 from assess.words import element_label, element_labels
 
 NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
@@ -96,9 +97,14 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
             "Anybody may call the others: traces or connections over a week would narrow it."
         )
     if hosts := unseen_hosts(scores):
+        nobody_looked = elements["element_kind"].eq("host") & elements["element"].isin(
+            hosts
+        )
+        open_columns = [*with_ends("impact"), "services_down_n"]
+        elements[open_columns] = elements[open_columns].mask(nobody_looked)
         warnings.append(
             f"No source says what runs on {counted(len(hosts), 'host')}: what goes down with them is "
-            "unknown, and counted as nothing."
+            "unknown."
         )
     text = (
         "Share of the fleet's criticality that goes down with a failing element: what is "
@@ -126,6 +132,8 @@ def _parts_on_predictions(scores: Assessment, pictures: Pictures) -> list[Part]:
     """Return the parts on validation, and on experiments, best first."""
     held = scores.blast_radius.details["calibration_measures"]
     held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
+    ends = with_ends("value")
+    held[ends] = held[ends].mask(held["n"].eq(0))  # a prior is no observation
     tried = scores.experiments.frame.reset_index()
     names = element_labels(tried["element_kind"], tried["element"])
     places = [element_label(*place.split(" ", 1)) for place in tried["safest"]]

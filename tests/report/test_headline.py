@@ -45,7 +45,14 @@ def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy):
     assert report.headline.startswith("Nothing known is left to move")
     text = report.to_markdown()
     assert "No source says what runs on 2 hosts: vm-1 and vm-2." in text
-    assert "what goes down with them is unknown, and counted as nothing." in text
+    assert "what goes down with them is unknown." in text
+    sections = report.to_dict()["sections"]
+    blast = next(section for section in sections if section["id"] == "blast-radius")
+    tables = {table["id"]: table["rows"] for table in blast["tables"]}
+    unknown = {row["label"] for row in tables["elements"] if row["impact"] is None}
+    assert unknown == {"host vm-1", "host vm-2"}
+    # nobody saw a failure: what a prior says was not observed
+    assert {row["value"] for row in tables["predictions-held"]} == {None}
 
 
 def test_the_largest_failure_is_the_largest_of_all_that_can_fail(policy):
