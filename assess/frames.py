@@ -259,7 +259,8 @@ def cast_cells(cells: Series, column: Column) -> tuple[Series, np.ndarray]:
             # the text of a list would pass for a name
             cast = cast.mask(cells.astype(object).map(pd.api.types.is_list_like))
     elif column.dtype == "bool":
-        flags = [_BOOLEANS.get(str(cell).strip().lower()) for cell in cells.tolist()]
+        words = [str(cell).strip().lower() for cell in cells.tolist()]
+        flags = list(map(_BOOLEANS.get, words))
         cast = Series(flags, index=cells.index, dtype="boolean")
     elif column.dtype == "time":
         if not isinstance(cells.dtype, pd.DatetimeTZDtype):

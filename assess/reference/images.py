@@ -146,7 +146,8 @@ def engine_change(
 
 def _compared(was: Version, now: Version, was_parts: int, now_parts: int) -> Change:
     length = max(len(was), len(now))
-    padded, other = (v + (0,) * (length - len(v)) for v in (was, now))
+    padded = was + (0,) * (length - len(was))
+    other = now + (0,) * (length - len(now))
     if padded == other:
         return "rebuild"  # another flavour of the same version
     if other < padded:

@@ -82,7 +82,8 @@ def program_rows(table: str, repository: str | None) -> list[Row]:
     """Return the rows of a table for a program; rows with its namespace take precedence."""
     parts = repository.split("/") if repository else [""]
     known = _programs(table)
-    return known.get("/".join(parts[-2:])) or known.get(parts[-1], [])
+    qualified = "/".join(parts[-2:])
+    return known.get(qualified) or known.get(parts[-1], [])
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -191,7 +192,7 @@ class Undecided:
         target = head[first]
         ends = np.append(first[1:], len(head))
         level = np.flatnonzero(np.diff(depth[target], prepend=-1, append=-1))
-        for start, stop in zip(level[:-1].tolist(), level[1:].tolist(), strict=True):
+        for start, stop in pairwise(level.tolist()):
             ways = slice(first[start], ends[stop - 1])
             arrived = passes(value[tail[ways]], gate[row[ways]])
             joined = joins.reduceat(arrived, first[start:stop] - first[start])

@@ -121,7 +121,8 @@ def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> 
     refuse_many(len(below), what="machines")
     lost = []
     for number, row in enumerate(below, start=first + 2):
-        cells = {key: row[at].strip() for key, at in heads.items() if at < len(row)}
+        there = {key: at for key, at in heads.items() if at < len(row)}
+        cells = {key: row[at].strip() for key, at in there.items()}
         if cells.get("name"):
             found.machines.append(of_rvtools(cells, place))
         else:
