@@ -12,18 +12,18 @@ from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
-from assess.score.incidents.exposure import is_replica
+from assess.score.incidents.exposure import (
+    is_replica,
+    on_engine,
+    replicas_in_containers,
+)
 
 INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
 RUNNING = "running"
 _PLACED = [
-    "workload_id",
-    "service_id",
-    "state",
-    "source_kind",
-    "host_id",
-    "cluster",
+    *("workload_id", "service_id", "state", "source_kind", "host_id", "cluster"),
+    "image_ref",
     "repository",
     "tag",
     "image_digest",
@@ -59,9 +59,7 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     replicas = workloads.loc[is_replica(workloads), _PLACED]
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     images = replicas.assign(element=image_names(replicas))
-    # what is of unknown kind may be no container
-    kind = replicas["source_kind"].fillna("unit")
-    is_unit = kind.isin(policy["evidence"]["host_kinds"])
+    is_unit = surely(~replicas_in_containers(replicas, policy))
     images = images[images["element"].notna() | ~is_unit]
     bases = on_bases(inventory, replicas)
     has_base = images["workload_id"].isin(bases["workload_id"])
@@ -126,16 +124,18 @@ def running_engines(inventory: Inventory) -> DataFrame:
 
 
 def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> DataFrame:
-    """List replicas with the engines of their host as ``element``; NA where these are unknown."""
-    off = replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
+    """List replicas with the engines of their host as ``element``.
+
+    NA where these are unknown, or nobody knows whether a replica runs on an engine.
+    """
+    may_run = on_engine(replicas, policy)
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
-    replicas = replicas[~off]
-    known = replicas.merge(engines, on="host_id")
+    known = replicas[surely(may_run)].merge(engines, on="host_id")
     # a host that has no engine has a row that says so
     seen = pd.concat([engines["host_id"], inventory["engines"]["host_id"]])
-    unknown = replicas[~replicas["host_id"].isin(seen)].assign(element=pd.NA)
-    return pd.concat([known, unknown])
+    is_unknown = may_run.isna() | (may_run & ~replicas["host_id"].isin(seen))
+    return pd.concat([known, replicas[is_unknown].assign(element=pd.NA)])
 
 
 def engine_names(engines: DataFrame) -> Series:

@@ -250,13 +250,23 @@ def replicas_in_containers(workloads: DataFrame, policy: Policy) -> Series:
     return by_kind.mask(kind.isna()).fillna(by_image)
 
 
+def on_engine(workloads: DataFrame, policy: Policy) -> Series:
+    """Return whether each replica runs on the engine of its host; NA where it may be no container."""
+    is_beside = workloads["source_kind"].isin(policy["blast_radius"]["off_engine"])
+    is_known = replicas_in_containers(workloads, policy).notna()
+    return (~is_beside).astype("boolean").where(is_known)
+
+
 def _platforms(inventory: Inventory, policy: Policy) -> Series:
     """Return the platform of each service: as declared, else from all its replicas."""
     declared = inventory.by_service["platform"].astype("object")
     workloads = inventory["workloads"]
-    contained = replicas_in_containers(workloads, policy).dropna().astype(float)
-    share = contained.groupby(workloads["service_id"]).mean()
-    shown = share.map({0.0: HOST, 1.0: ANY_CONTAINER}).fillna(MIXED)
+    contained = replicas_in_containers(workloads, policy).groupby(workloads["service_id"])
+    # a replica of unknown kind may be of either side
+    some = contained.any(skipna=False)
+    every = contained.all(skipna=False)
+    shown = every.map({True: ANY_CONTAINER, False: MIXED}).astype("object")
+    shown = shown.where(some.notna()).mask(surely(~some), HOST)
     platform = declared.mask(declared.isin(UNCLEAR))
     platform = platform.fillna(shown.reindex(declared.index))
     platform = platform.fillna(declared.where(declared.eq(MIXED)))

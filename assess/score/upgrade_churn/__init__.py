@@ -41,10 +41,8 @@ from assess.score.upgrade_churn.end_of_life import clocks, nearest_end
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.in_use import KUBERNETES, is_node
 from assess.score.upgrade_churn.sights import (
-    cells,
     host_engines,
     images_by_maker,
-    line_name,
     unplaced_replicas,
 )
 from assess.words import records
@@ -55,8 +53,6 @@ BASES = {  # of a service on several hosts the first counts
     pace.UNKNOWN: "Its hosts or their engine are unknown, so this is the whole range",
     pace.PROSPECTIVE: "It runs beside any engine today; on the target engine it would have",
 }
-
-NO_SYSTEM = (None, None)  # name and version
 
 # tables that no label needs
 WORK = ("simulation", "remedies", "calendar", "notes")
@@ -194,7 +190,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     broken = found[found["certainty"] != NOTE]
     hits = broken[broken["certainty"].isin([WILL, MAY])].reset_index(drop=True)
     past = known_history(inventory, policy, history=history, previous=previous)
-    host, events, chance = _paces(inventory, policy, placed, bases, past)
+    host, events, chance = pace.paces(inventory, policy, placed, bases, past)
     unplaced = unplaced_replicas(inventory)
     share = host / _tenants(placed, len(unplaced)) + events - host
     settings = policy["churn"]
@@ -202,7 +198,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     frame = _per_service(rates)
     if not unplaced.empty:
         anywhere = pace.anywhere(inventory, policy, goal)
-        _, often, fails = _paces(inventory, policy, anywhere, bases, past)
+        _, often, fails = pace.paces(inventory, policy, anywhere, bases, past)
         there = _per_place(anywhere, often, fails, often, settings)
         _widen(frame, rates, unplaced, there)
     frame = _scored(frame, rates, settings)
@@ -249,49 +245,6 @@ def _past(
         "moves": pace.moves(past, registries),
         "pace": pace.fleet_pace(past, registries, level=level),
     }
-
-
-def _paces(
-    inventory: Inventory,
-    policy: Policy,
-    placed: list[pace.Place],
-    bases: dict[str, list[str]],
-    past: History,
-) -> Floats:
-    """Return by place: host's pace, pace with base image [per year], chance of failure."""
-    since = str(policy["churn"]["forced_since"])
-    own_rates = pace.own_rates(inventory, policy, past)
-    unwatched = pace.unwatched(own_rates)
-    chances = pace.failure_chances(past, policy)
-    pooled = chances[pace.POOL]
-    # upgrades of a version that nobody knows may fail like those of any line
-    widest = pace.fastest(*chances.values())._replace(point=pooled.point, lo=0.0)
-    most = policy["churn"]["managed_per_year_max"]
-    rows = cells(inventory["hosts"], "host_id", "os_name", "os_version")
-    systems = {host: system for host, *system in rows}
-    paces = []
-    for service, host, basis, product, version in placed:
-        own_rate = own_rates.get(host, unwatched) if basis == pace.MEASURED else unwatched
-        line = reference.line_of(product, version)
-        engine = pace.engine_rate(product, line, own_rate, since)
-        system = pace.system_rate(*systems.get(host, NO_SYSTEM), since)
-        name = line_name(product, version) or pace.OTHER
-        chance = chances.get(name, chances[pace.OTHER])
-        if basis == pace.MANAGED or reference.platform_kind(product) == "managed":
-            engine = pace.managed_rate(product, line, most)
-            system = pace.NO_WORK
-        elif line is None:
-            chance = widest
-        # nobody knows who patches what nobody saw
-        if basis == pace.UNKNOWN:
-            engine = engine._replace(lo=0.0)
-        images = map(reference.base_system, bases.get(service, [""]))
-        base = pace.fastest(*(pace.system_rate(*image, since) for image in images))
-        of_host = pace.together(engine, system)
-        of_service = pace.together(of_host, base)
-        paces.append((of_host, of_service, chance))
-    by_place = np.array(paces, dtype=float).reshape(-1, 3, 3)
-    return by_place.transpose(1, 0, 2)
 
 
 def _unread(inventory: Inventory, placed: list[pace.Place]) -> set[str]:

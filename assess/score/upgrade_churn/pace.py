@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
@@ -18,8 +19,10 @@ from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import any_of
 from assess.policy.policy import Policy
+from assess.policy.targets import RUNTIMES
+from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
-from assess.score.incidents.exposure import HOST, exposure
+from assess.score.incidents.exposure import CONTAINER, HOST, exposure, on_engine
 from assess.score.incidents.rates import (
     Interval,
     jeffreys_interval,
@@ -30,8 +33,10 @@ from assess.score.incidents.spans import Span, Spans, days_in, holds
 from assess.score.result import with_ends
 from assess.score.upgrade_churn.history import NOWHERE, ROLLBACK, History, ImageMove, Move
 from assess.score.upgrade_churn.sights import (
+    cells,
     host_engines,
     is_third_party,
+    line_name,
     placed_replicas,
     written,
 )
@@ -41,6 +46,8 @@ MANAGED = "managed by provider"
 UNKNOWN = "unknown"
 PROSPECTIVE = "prospective from target"
 UNNAMED = "platform"  # of a provider that nobody named
+UNSURE = 0.5  # whether a replica runs on an engine: between no and yes
+NO_SYSTEM = (None, None)  # name and version
 NO_WORK = Interval(0.0, 0.0, 0.0)
 NOBODY = ""  # no service in particular
 POOL = ""  # all upgrades of the fleet, whatever their line
@@ -64,13 +71,17 @@ AnyMove = TypeVar("AnyMove", Move, ImageMove)
 
 
 class Place(NamedTuple):
-    """A service on a host, known or not, and the engine there or the target's."""
+    """A service on a host, known or not, and the engine there or the target's.
+
+    ``other`` is what it may be instead, where nobody knows whether it runs on an engine.
+    """
 
     service_id: str
     host_id: str
     basis: str
     product: str
     version: str | None
+    other: "Place | None" = None
 
 
 def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
@@ -78,23 +89,29 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     engines = host_engines(inventory)
     runtimes = nodes(inventory)
     replicas = placed_replicas(inventory)
-    is_on_engine = ~replicas["source_kind"].isin(policy["blast_radius"]["off_engine"])
-    by_place = is_on_engine.groupby([replicas["service_id"], replicas["host_id"]])
-    on_engine = by_place.any().to_dict()
-    on_host = surely(exposure(inventory, policy).side.eq(HOST)).to_dict()
-    homeless = on_host.keys() - {service for service, _ in on_engine}
-    on_engine |= {(service, NOWHERE): True for service in homeless}
+    known = on_engine(replicas, policy).astype("Float64").fillna(UNSURE)
+    by_place = known.groupby([replicas["service_id"], replicas["host_id"]])
+    share = by_place.max().to_dict()
+    side = exposure(inventory, policy).side
+    on_host = surely(side.eq(HOST)).to_dict()
+    homeless = on_host.keys() - {service for service, _ in share}
+    is_contained = surely(side.eq(CONTAINER))
+    for service in homeless:
+        share[service, NOWHERE] = 1.0 if is_contained[service] else UNSURE
+    runtime = str(policy["target"]["runtime"])
     placed = []
-    for service, host in sorted(on_engine):
+    for service, host in sorted(share):
         engine = engines.get(host)
         is_bare = engine.runtime == "none" if engine else on_host.get(service, False)
-        if is_bare or not on_engine[service, host]:
-            runtime = str(policy["target"]["runtime"])
-            placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
-        elif host in runtimes:
-            placed.append(_on_node(service, host, runtimes, inventory.snapshot_at))
-        else:
-            placed.append(Place(service, host, UNKNOWN, reference.ENGINE, None))
+        beside = Place(service, host, PROSPECTIVE, runtime, goal)
+        if is_bare or not share[service, host]:
+            placed.append(beside)
+            continue
+        place = Place(service, host, UNKNOWN, reference.ENGINE, None)
+        if host in runtimes:
+            place = _on_node(service, host, runtimes, inventory.snapshot_at)
+        is_sure = share[service, host] == 1
+        placed.append(place if is_sure else place._replace(other=beside))
     return placed
 
 
@@ -117,9 +134,63 @@ def anywhere(inventory: Inventory, policy: Policy, goal: str) -> list[Place]:
     return [*known, *bare, Place(NOBODY, NOWHERE, UNKNOWN, reference.ENGINE, None)]
 
 
+def paces(
+    inventory: Inventory,
+    policy: Policy,
+    placed: list[Place],
+    bases: dict[str, list[str]],
+    past: History,
+) -> Floats:
+    """Return by place: host's pace, pace with base image [per year], chance of failure."""
+    since = str(policy["churn"]["forced_since"])
+    rates = own_rates(inventory, policy, past)
+    unknown = unwatched(rates)
+    chances = failure_chances(past, policy)
+    most = policy["churn"]["managed_per_year_max"]
+    rows = cells(inventory["hosts"], "host_id", "os_name", "os_version")
+    systems = {host: system for host, *system in rows}
+    any_runtime = [forced_rate(name, None, since) for name in RUNTIMES]
+
+    def of_place(place: Place) -> tuple[Interval, ...]:
+        _, host, basis, product, version, _ = place
+        own_rate = rates.get(host, unknown) if basis == MEASURED else unknown
+        line = reference.line_of(product, version)
+        engine = engine_rate(product, line, own_rate, since)
+        system = system_rate(*systems.get(host, NO_SYSTEM), since)
+        name = line_name(product, version) or OTHER
+        chance = chances.get(name, chances[OTHER])
+        if basis == MANAGED or reference.platform_kind(product) == "managed":
+            engine = managed_rate(product, line, most)
+            system = NO_WORK
+        elif line is None:
+            # upgrades of a version that nobody knows may fail like those of any line
+            chance = widened(chances[POOL], *chances.values())._replace(lo=0.0)
+        if basis == UNKNOWN:
+            # nobody knows who patches what nobody saw, nor which runtime it is
+            engine = widened(engine, NO_WORK, *any_runtime)
+        images = map(reference.base_system, bases.get(place.service_id, [""]))
+        base = fastest(*(system_rate(*image, since) for image in images))
+        of_host = together(engine, system)
+        return of_host, together(of_host, base), chance
+
+    found = []
+    for place in placed:
+        known = of_place(place)
+        other = of_place(place.other) if place.other else known
+        found.append(list(map(widened, known, other)))
+    by_place = np.array(found, dtype=float).reshape(-1, 3, 3)
+    return by_place.transpose(1, 0, 2)
+
+
 def fastest(*rates: Interval) -> Interval:
     """Return the maximum of some rates: of points, lower ends and upper ends."""
     return Interval(*map(max, zip(*rates, strict=True)))
+
+
+def widened(rate: Interval, *others: Interval) -> Interval:
+    """Return a rate whose ends hold those of others, too."""
+    _, lows, highs = zip(rate, *others, strict=True)
+    return Interval(rate.point, min(lows), max(highs))
 
 
 def together(first: Interval, second: Interval) -> Interval:
@@ -132,7 +203,7 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
     """Return the forced upgrades per year by the end of a line: ``365 / support window``."""
     # Where the end is unknown: median and whole range over the lines that came out since
     # a day, of the product, else of the engine; without a product, of all operating
-    # systems.
+    # systems. A line that nobody knows may be any, also one that came out before.
     products = (product,) if product else ()
     known = reference.support_windows(*products).dropna()
     if line is not None and known.get(line, 0) > 0:
@@ -140,10 +211,11 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
         return Interval(rate, rate, rate)
     if known.empty:
         products = (reference.ENGINE,)
+        known = reference.support_windows(*products).dropna()
     recent = reference.support_windows(*products, since=since).dropna()
     days = (known if recent.empty else recent).astype(float)
-    per_year = YEAR_DAYS / days
-    return Interval(YEAR_DAYS / days.median(), per_year.min(), per_year.max())
+    possible = YEAR_DAYS / (days if line else known.astype(float))
+    return Interval(YEAR_DAYS / days.median(), possible.min(), possible.max())
 
 
 @cache

@@ -39,6 +39,16 @@ def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
     assert "engine" not in on(Fleet().first("workloads", source_kind="unit"))
 
 
+def test_what_may_be_no_container_runs_on_an_engine_and_an_image_only_at_worst():
+    """Neither its kind nor its image is known."""
+    unread = dict.fromkeys(("image_ref", "registry", "repository", "tag", "image_digest"))
+    found = on(Fleet().first("workloads", source_kind=None, **unread))
+    assert pd.isna(found["engine"])
+    assert pd.isna(found["image"])
+    # a known image is that of a container
+    assert on(Fleet().first("workloads", source_kind=None))["engine"] == "docker 29.7.2"
+
+
 def test_a_container_on_a_host_whose_engine_nobody_saw_may_run_on_any():
     fleet = Fleet()
     engines = fleet.inventory()["engines"]

@@ -222,6 +222,18 @@ def test_a_mixed_service_without_replicas_is_of_neither_side_and_does_not_compet
     assert module.in_containers(known.platform).tolist() == [True, False]
 
 
+def test_a_service_with_a_replica_of_unknown_kind_is_of_no_side():
+    kinds = {"a": ("container", None), "b": ("unit", None), "c": ("unit", "container")}
+    rows = [
+        {"workload_id": f"{name}.{n}", "service_id": name, "source_kind": kind}
+        for name, both in kinds.items()
+        for n, kind in enumerate(both)
+    ]
+    inventory = fleet([service(name, None) for name in kinds], workloads=rows)
+    found = exposure(inventory, POLICY).platform
+    assert found.dropna().to_dict() == {"c": "mixed"}
+
+
 def test_an_incident_counts_for_the_side_that_it_happened_on():
     at_time = [None, "unknown", "host", "ecs", None]
     names = ["a", "a", "b", "b", "b"]

@@ -149,6 +149,42 @@ def test_no_rate_looks_better_where_the_host_of_a_replica_is_hidden():
             assert (frame[f"{rate}_lo"] < shown[f"{rate}_lo"] + 1e-9).all(), (rate, rows)
 
 
+def holds(wide, narrow):
+    """Return whether the intervals of one row hold those of another."""
+    return all(
+        wide[f"{rate}_lo"] <= narrow[f"{rate}_lo"] + 1e-9
+        and wide[f"{rate}_hi"] >= narrow[f"{rate}_hi"] - 1e-9
+        for rate in THREE
+    )
+
+
+@pytest.mark.parametrize("runtime", ["docker", "podman", "containerd"])
+@pytest.mark.parametrize("target", ["docker", "podman", "fargate"])
+@pytest.mark.parametrize("kind", ["unit", "container"])
+def test_who_hides_whether_it_is_a_container_hides_its_engine_too(runtime, target, kind):
+    policy = load_policy().replace(target={"id": target})
+    engine = {"host_id": "h1", "runtime": runtime, "version": "4.3.1"}
+    row = {"workload_id": "w1", "service_id": "shop", "host_id": "h1", "state": "running"}
+    shown, hidden = (
+        score(fleet(engines=[engine], workloads=[row | cells]), policy).frame.loc["shop"]
+        for cells in ({"source_kind": kind}, {})
+    )
+    assert holds(hidden, shown)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version"),
+    [("podman", "4.3.1"), ("docker", "17.05.0-ce"), ("containerd", "1.6.1")],
+)
+def test_an_engine_that_nobody_saw_may_be_any(runtime, version):
+    engine = {"host_id": "h1", "runtime": runtime, "version": version}
+    row = {"workload_id": "w1", "service_id": "shop", "host_id": "h1", "state": "running"}
+    tables = {"workloads": [row | {"source_kind": "container"}]}
+    shown = only(fleet(engines=[engine], **tables))
+    assert holds(only(fleet(engines=None, **tables)), shown)
+    assert holds(only(fleet(engines=[engine | {"version": None}], **tables)), shown)
+
+
 def test_a_host_is_paid_by_its_tenants():
     names = ["shop", "till", "wiki", "mail"]
     workloads = [{"workload_id": n, "service_id": n, "host_id": "h1"} for n in names]
