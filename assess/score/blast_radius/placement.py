@@ -8,7 +8,7 @@ from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import Inventory
+from assess.inventory import LASTING, Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
@@ -21,6 +21,7 @@ from assess.score.incidents.exposure import (
 INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
 RUNNING = "running"
+OF_HOST = ("socket", "root", "system", "config", "temp")  # classes of its own paths
 _PLACED = [
     *("workload_id", "service_id", "state", "source_kind", "host_id", "cluster"),
     "image_ref",
@@ -169,12 +170,17 @@ def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
 
 
 def on_volumes(inventory: Inventory, replicas: DataFrame) -> DataFrame:
-    """List replicas by the volumes (``element``) that several services mount."""
-    mounts = inventory["mounts"].dropna(subset=["volume_id"])
-    mounts = mounts[["workload_id", "volume_id"]].drop_duplicates()
+    """List replicas by the volumes (``element``) that several services mount; NA may be any of them."""
+    mounts = inventory["mounts"].rename(columns={"volume_id": "element"})
+    # storage of one container, or of the host itself, is no volume of others
+    is_alone = mounts["source_class"].notna() & ~mounts["source_class"].isin(LASTING)
+    is_alone |= mounts["host_path_class"].isin(OF_HOST)
+    mounts = mounts[mounts["element"].notna() | ~is_alone]
+    mounts = mounts[["workload_id", "element"]].drop_duplicates()
     rows = replicas.merge(mounts, on="workload_id")
-    services_n = rows.groupby("volume_id")["service_id"].transform("nunique")
-    return rows[services_n > 1].rename(columns={"volume_id": "element"})
+    services_n = rows.groupby("element")["service_id"].transform("nunique")
+    is_shared = services_n > 1
+    return rows[is_shared | rows["element"].isna()] if is_shared.any() else rows[:0]
 
 
 def frozen(inventory: Inventory, policy: Policy) -> DataFrame:

@@ -111,9 +111,12 @@ def has_strong_capability(workloads: DataFrame, harmless: Collection[str]) -> Se
 def one_version(inventory: Inventory, workloads: DataFrame) -> Series:
     """Return by workload whether its service has the same version in all places."""
     # Replicas that are declared, and those of every source, count; those that have ended
-    # do not.
+    # only if nothing of the service is known to live.
     table = inventory["workloads"]
-    live = table[~table["state"].isin(ENDED)]
+    has_ended = table["state"].isin(ENDED)
+    lives = table["state"].notna() & ~has_ended
+    some_live = table["service_id"].isin(table.loc[lives, "service_id"])
+    live = table[~has_ended | ~some_live]
     distinct = live[["service_id", *_Image._fields]].drop_duplicates()
     images: dict[str, list[_Image]] = defaultdict(list)
     for service, *image in objects(distinct):

@@ -192,7 +192,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     past = known_history(inventory, policy, history=history, previous=previous)
     host, events, chance = pace.paces(inventory, policy, placed, bases, past)
     unplaced = unplaced_replicas(inventory)
-    share = host / _tenants(placed, len(unplaced)) + events - host
+    share = host / _tenants(placed, unplaced.index) + events - host
     settings = policy["churn"]
     rates = _per_place(placed, events, chance, share, settings)
     frame = _per_service(rates)
@@ -205,7 +205,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     docker = reference.target_docker(policy["target"]) if not target else goal
     behind = [_lines_behind(place, docker) for place in placed]
     by_service = Series(behind, rates.index, dtype="Int64")
-    unread = _unread(inventory, placed)
+    unread = _unread(inventory, placed).union(unplaced.index[unplaced > 0])
     frame["days_to_eol"] = nearest_end(times, unread)
     frame["versions_behind"] = by_service.groupby(level=0).max()
     blind = unread | _blind(found, inventory, goals)
@@ -295,16 +295,19 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
     return counted.assign(breaking_n=counted["breaking_n"].mask(may_hide_some))
 
 
-def _tenants(placed: list[pace.Place], unplaced_n: int) -> Floats:
+def _tenants(placed: list[pace.Place], unsure: pd.Index) -> Floats:
     """Count the services on each host; an unknown host may have as many as the fullest one.
 
-    ``unplaced_n`` services have a replica of unknown host, which may be on any.
+    A service that is ``unsure`` has a replica that may be on any host, or one that may have ended.
     """
     counts = Counter(place.host_id for place in placed)
+    sure = Counter(p.host_id for p in placed if p.service_id not in unsure)
     counts.pop(NOWHERE, None)
     # ends are crossed: the more tenants, the smaller the share of each
-    tenants = {host: (n, n + unplaced_n, n) for host, n in counts.items()}
-    fullest = max(counts.values(), default=0) + unplaced_n
+    tenants = {
+        host: (n, n + len(unsure), max(sure[host], 1)) for host, n in counts.items()
+    }
+    fullest = max(counts.values(), default=0) + len(unsure)
     tenants[NOWHERE] = (1, max(fullest, 1), 1)
     rows = [tenants[place.host_id] for place in placed]
     return np.array(rows, dtype=float).reshape(-1, 3)
@@ -347,7 +350,7 @@ def _widen(
     unplaced: Series,
     there: DataFrame,
 ) -> None:
-    """Let every replica of unknown host be on any host, and the only service of ours there.
+    """Let every replica of unknown host or state be on any host, and the only service of ours there.
 
     ``rates`` and ``there``: by place, of the services and of all places; ``unplaced``: replicas
     of unknown host by service.

@@ -22,7 +22,7 @@ from assess.policy.policy import Policy
 from assess.policy.targets import RUNTIMES
 from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
-from assess.score.incidents.exposure import CONTAINER, HOST, exposure, on_engine
+from assess.score.incidents.exposure import HOST, exposure, on_engine
 from assess.score.incidents.rates import (
     Interval,
     jeffreys_interval,
@@ -92,12 +92,9 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     known = on_engine(replicas, policy).astype("Float64").fillna(UNSURE)
     by_place = known.groupby([replicas["service_id"], replicas["host_id"]])
     share = by_place.max().to_dict()
-    side = exposure(inventory, policy).side
-    on_host = surely(side.eq(HOST)).to_dict()
+    on_host = surely(exposure(inventory, policy).side.eq(HOST)).to_dict()
     homeless = on_host.keys() - {service for service, _ in share}
-    is_contained = surely(side.eq(CONTAINER))
-    for service in homeless:
-        share[service, NOWHERE] = 1.0 if is_contained[service] else UNSURE
+    share |= {(service, NOWHERE): UNSURE for service in homeless}
     runtime = str(policy["target"]["runtime"])
     placed = []
     for service, host in sorted(share):
@@ -110,8 +107,9 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
         place = Place(service, host, UNKNOWN, reference.ENGINE, None)
         if host in runtimes:
             place = _on_node(service, host, runtimes, inventory.snapshot_at)
-        is_sure = share[service, host] == 1
-        placed.append(place if is_sure else place._replace(other=beside))
+        if share[service, host] < 1:
+            place = place._replace(other=beside)
+        placed.append(place)
     return placed
 
 
@@ -203,19 +201,18 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
     """Return the forced upgrades per year by the end of a line: ``365 / support window``."""
     # Where the end is unknown: median and whole range over the lines that came out since
     # a day, of the product, else of the engine; without a product, of all operating
-    # systems. A line that nobody knows may be any, also one that came out before.
+    # systems. A line that nobody knows may have come out before.
     products = (product,) if product else ()
-    known = reference.support_windows(*products).dropna()
-    if line is not None and known.get(line, 0) > 0:
-        rate = YEAR_DAYS / float(known[line])
-        return Interval(rate, rate, rate)
-    if known.empty:
-        products = (reference.ENGINE,)
-        known = reference.support_windows(*products).dropna()
-    recent = reference.support_windows(*products, since=since).dropna()
-    days = (known if recent.empty else recent).astype(float)
-    possible = YEAR_DAYS / (days if line else known.astype(float))
-    return Interval(YEAR_DAYS / days.median(), possible.min(), possible.max())
+    days = reference.support_windows(*products).dropna().astype(float)
+    if days.empty:
+        return forced_rate(reference.ENGINE, None, since)
+    lines = reference.support_windows(*products, since=since).dropna().index
+    recent = days[lines] if len(lines) else days
+    possible = recent if line else days
+    if line in days:
+        recent = possible = days[[line]]
+    per_year = YEAR_DAYS / possible
+    return Interval(YEAR_DAYS / recent.median(), per_year.min(), per_year.max())
 
 
 @cache

@@ -96,13 +96,17 @@ def placed_replicas(inventory: Inventory) -> DataFrame:
 
 
 def unplaced_replicas(inventory: Inventory) -> Series:
-    """Count by service the replicas on an unknown host: live ones, or else declared ones."""
+    """Count by service the replicas on an unknown host: live ones, or else declared ones.
+
+    A service of whose replicas one may have ended is listed, too: it may have fewer hosts.
+    """
     table = inventory["workloads"]
     is_live = _is_live(table)
     live = set(table.loc[is_live, "service_id"])
     is_declared = table["state"].eq("declared") & ~table["service_id"].isin(live)
     is_unplaced = table["host_id"].isna() & (is_live | is_declared)
-    return table[is_unplaced].groupby("service_id").size()
+    listed = table["service_id"].where(is_unplaced | table["state"].isna())
+    return is_unplaced.groupby(listed).sum()
 
 
 def hosts_of(inventory: Inventory) -> Hosts:

@@ -127,6 +127,35 @@ def test_a_sidecar_is_no_replica():
     assert "shop.2" in set(table["workload_id"])
 
 
+@pytest.mark.parametrize(
+    ("known", "may_be_it"),
+    [
+        ({"source_class": "named-volume"}, True),
+        ({}, True),
+        ({"source_class": "tmpfs"}, False),
+        ({"source_class": "host-path", "host_path_class": "system"}, False),
+    ],
+)
+def test_a_mount_of_unknown_volume_may_be_of_a_shared_one(known, may_be_it):
+    mounts = [
+        {"workload_id": name, "destination": "/data", "volume_id": "v"} for name in "ab"
+    ]
+    frames = {
+        "services": [{"service_id": name, "criticality": 1.0} for name in "abc"],
+        "workloads": [
+            {"workload_id": name, "service_id": name, "state": "running"}
+            for name in "abc"
+        ],
+        "mounts": [*mounts, {"workload_id": "c", "destination": "/data", **known}],
+    }
+    tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
+    inventory = from_frames(tables, snapshot_at="2026-09-30")
+    row = score_blast_radius(inventory, POLICY, detail=False).frame.loc["volume"].loc["v"]
+    assert row["impact"] == pytest.approx(2 / 3)
+    seen = placement(inventory, POLICY).query("element_kind == 'volume'")
+    assert ("c" in set(seen["service_id"])) == may_be_it
+
+
 def test_a_volume_of_several_services_takes_its_mounters_down():
     names = [f"{s}{i}" for s in "abc" for i in range(2)]
     frames = {
