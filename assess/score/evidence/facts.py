@@ -111,12 +111,15 @@ def has_strong_capability(workloads: DataFrame, harmless: Collection[str]) -> Se
 def one_version(inventory: Inventory, workloads: DataFrame) -> Series:
     """Return by workload whether its service has the same version in all places."""
     # Replicas that are declared, and those of every source, count; those that have ended
-    # only if nothing of the service is known to live.
+    # only if nothing of the service lives, which the unknown state of another leaves open.
     table = inventory["workloads"]
+    service = table["service_id"]
     has_ended = table["state"].isin(ENDED)
     lives = table["state"].notna() & ~has_ended
-    some_live = table["service_id"].isin(table.loc[lives, "service_id"])
-    live = table[~has_ended | ~some_live]
+    is_idle = ~service.isin(service[lives])
+    is_vague = is_idle & service.isin(service[has_ended])
+    is_vague &= service.isin(service[table["state"].isna()])
+    live = table[(~has_ended | is_idle) & ~is_vague]
     distinct = live[["service_id", *_Image._fields]].drop_duplicates()
     images: dict[str, list[_Image]] = defaultdict(list)
     for service, *image in objects(distinct):

@@ -197,10 +197,9 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     rates = _per_place(placed, events, chance, share, settings)
     frame = _per_service(rates)
     if not unplaced.empty:
-        anywhere = pace.anywhere(inventory, policy, goal)
-        _, often, fails = pace.paces(inventory, policy, anywhere, bases, past)
-        there = _per_place(anywhere, often, fails, often, settings)
-        _widen(frame, rates, unplaced, there)
+        there = [pace.ANYWHERE]
+        _, often, fails = pace.paces(inventory, policy, there, bases, past)
+        _widen(frame, rates, unplaced, _per_place(there, often, fails, often, settings))
     frame = _scored(frame, rates, settings)
     docker = reference.target_docker(policy["target"]) if not target else goal
     behind = [_lines_behind(place, docker) for place in placed]

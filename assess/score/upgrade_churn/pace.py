@@ -49,7 +49,6 @@ UNNAMED = "platform"  # of a provider that nobody named
 UNSURE = 0.5  # whether a replica runs on an engine: between no and yes
 NO_SYSTEM = (None, None)  # name and version
 NO_WORK = Interval(0.0, 0.0, 0.0)
-NOBODY = ""  # no service in particular
 POOL = ""  # all upgrades of the fleet, whatever their line
 OTHER = "other"  # a line that nobody saw an upgrade of
 YEAR_DAYS = 365.0  # of a support window
@@ -84,6 +83,10 @@ class Place(NamedTuple):
     other: "Place | None" = None
 
 
+# some service on some host, whose range holds that of any other place
+ANYWHERE = Place("", NOWHERE, UNKNOWN, reference.ENGINE, None)
+
+
 def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     """List services by host, in order; every service occurs at least once."""
     engines = host_engines(inventory)
@@ -104,7 +107,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
         if is_bare or not share[service, host]:
             placed.append(beside)
             continue
-        place = Place(service, host, UNKNOWN, reference.ENGINE, None)
+        place = ANYWHERE._replace(service_id=service, host_id=host)
         if host in runtimes:
             place = _on_node(service, host, runtimes, inventory.snapshot_at)
         if share[service, host] < 1:
@@ -120,16 +123,6 @@ def _on_node(
     basis = MANAGED if reference.is_managed(node) else MEASURED
     product, version = reference.runtime_line(node)
     return Place(service, host, basis, product or UNNAMED, version)
-
-
-def anywhere(inventory: Inventory, policy: Policy, goal: str) -> list[Place]:
-    """List where a replica of unknown host may be: on any host, with its engine or the target's."""
-    runtimes = nodes(inventory)
-    runtime = str(policy["target"]["runtime"])
-    known = [_on_node(NOBODY, host, runtimes, inventory.snapshot_at) for host in runtimes]
-    hosts = [*inventory["hosts"]["host_id"].dropna(), NOWHERE]
-    bare = [Place(NOBODY, host, PROSPECTIVE, runtime, goal) for host in hosts]
-    return [*known, *bare, Place(NOBODY, NOWHERE, UNKNOWN, reference.ENGINE, None)]
 
 
 def paces(
@@ -205,10 +198,11 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
     products = (product,) if product else ()
     days = reference.support_windows(*products).dropna().astype(float)
     if days.empty:
-        return forced_rate(reference.ENGINE, None, since)
+        # its line is none of the engine's, but may be known
+        return forced_rate(reference.ENGINE, line and product, since)
     lines = reference.support_windows(*products, since=since).dropna().index
     recent = days[lines] if len(lines) else days
-    possible = recent if line else days
+    possible = days if line is None else recent
     if line in days:
         recent = possible = days[[line]]
     per_year = YEAR_DAYS / possible

@@ -172,6 +172,56 @@ def test_who_hides_whether_it_is_a_container_hides_its_engine_too(runtime, targe
     assert holds(hidden, shown)
 
 
+@pytest.mark.parametrize("ended", [("a",), ("b",), ("a", "b")])
+def test_who_hides_which_replica_ended_narrows_nothing(ended):
+    """Two services on one host and one beside: each replica runs, or has ended."""
+    names = [("a", "h1"), ("b", "h1"), ("b", "h2"), ("c", "h1")]
+    rows = [
+        {
+            "workload_id": f"{name}{host}",
+            "service_id": name,
+            "host_id": host,
+            "source_kind": "container",
+            "state": "exited" if name in ended and host == "h1" else "running",
+        }
+        for name, host in names
+    ]
+    hidden = [
+        row | {"state": None} if row["service_id"] in ended else row for row in rows
+    ]
+    engines = [
+        {"host_id": "h1", "runtime": "docker", "version": "24.0.7"},
+        {"host_id": "h2", "runtime": "podman", "version": "4.3.1"},
+    ]
+    more = {
+        "services": [{"service_id": name} for name in "abc"],
+        "hosts": [{"host_id": "h1"}, {"host_id": "h2"}],
+        "engines": engines,
+    }
+    shown = score(fleet(workloads=rows, **more)).frame
+    found = score(fleet(workloads=hidden, **more)).frame
+    assert all(holds(found.loc[name], shown.loc[name]) for name in "abc")
+
+
+def test_a_replica_of_unknown_host_may_be_where_the_upgrade_breaks_something():
+    engine = {"host_id": "h1", "runtime": "docker", "version": "29.0.0"}
+    rows = [
+        {
+            "workload_id": f"w{n}",
+            "service_id": "shop",
+            "host_id": host,
+            "state": "running",
+        }
+        for n, host in enumerate(["h1", None])
+    ]
+    known = rows[:1]
+    assert only(fleet(engines=[engine], workloads=known))["breaking_n"] == 0
+    found = score(fleet(engines=[engine], workloads=rows))
+    assert pd.isna(found.frame.loc["shop", "breaking_n"])
+    assert pd.isna(found.frame.loc["shop", "days_to_eol"])
+    assert found.details["blind"]["service_id"].tolist() == ["shop"]
+
+
 @pytest.mark.parametrize(
     ("runtime", "version"),
     [("podman", "4.3.1"), ("docker", "17.05.0-ce"), ("containerd", "1.6.1")],
