@@ -613,11 +613,44 @@ def test_a_distribution_is_a_target_and_its_image_another():
     assert goal_of("library/debian:13").product == "library/debian"
     host = {"os_name": "Debian GNU/Linux 10 (buster)", "cgroup_version": "1"}
     old = {"version": "19.03.8"}
-    assert certainties(old, "debian:11", host=host) == {"DEBIAN-11-engine": "will"}
+    assert certainties(old, "debian:11", host=host) == {"SYSTEM-cgroup-engine": "will"}
     assert certainties(old, "library/debian:11", host=host) == {}
     assert certainties(old, "debian:11", host=host | {"os_name": "Ubuntu 20.04"}) == {}
-    unknown = breaks(one_workload(old, {"os_name": None}), [goal_of("debian:11")])
-    assert unknown["certainty"].tolist() == ["version"]
+    for hidden, target in (("os_name", "debian:11"), ("kernel", "kernel:6.12")):
+        unknown = breaks(one_workload(old, {hidden: None}), [goal_of(target)])
+        assert unknown["certainty"].tolist() == ["version"]
+
+
+UNTOLD = {"kernel": None, "cgroup_version": None}
+KEEPS_V1 = {"os_name": "Debian GNU/Linux 10 (buster)", **UNTOLD}
+HAS_V2 = {"os_name": "Debian GNU/Linux 12 (bookworm)", **UNTOLD}
+TALOS = {"os_name": "talos", "os_version": "1.8", **UNTOLD}
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "image", "expected"),
+    [
+        # who does not tell the control groups of a host has those of its release
+        (KEEPS_V1, "debian:11", "openjdk:11.0.11", {"SYSTEM-cgroup-jdk": "may"}),
+        (KEEPS_V1 | {"cgroup_version": "2"}, "debian:11", "openjdk:11.0.11", {}),
+        (HAS_V2, "debian:13", "openjdk:11.0.11", {}),
+        ({"os_name": None}, "debian:11", "openjdk:11.0.11", {}),  # its release is unknown
+        # so with its kernel
+        (TALOS, "talos:1.10", "amazoncorretto:21.0.5", {"SYSTEM-6.12-jdk": "may"}),
+        (TALOS | {"os_version": "1.9"}, "talos:1.10", "amazoncorretto:21.0.5", {}),
+        (TALOS, "talos:1.10", "amazoncorretto:25", {}),
+        # a kernel alone is a target of every system
+        ({"kernel": "6.18.7"}, "kernel:6.19", "mongo:8.0.12", {"SYSTEM-6.19-mongo": "will"}),
+        ({"kernel": "6.18.7"}, "kernel:7.0.2", "mongo:8.0.12", {"SYSTEM-6.19-mongo": "may"}),
+        ({"kernel": "6.18.7"}, "kernel:7.0.14", "mongo:8.0.12", {}),
+        ({"kernel": "6.18.7"}, "kernel:6.19", "mongo:7.0.12", {}),
+        ({"kernel": "6.19.1"}, "kernel:6.19.4", "mongo:8.0.12", {}),
+        ({"kernel": None}, "kernel:6.19", "mongo:8.0.12", {}),
+    ],
+)
+def test_a_system_brings_its_kernel_and_its_control_groups(host, target, image, expected):
+    known = {"version": "28.5.1"}
+    assert certainties(known, target, host=host, workload={"image_ref": image}) == expected
 
 
 VOLUME = {"workload_id": "w", "destination": "/data", "source_class": "named-volume"}
@@ -748,7 +781,7 @@ def test_every_change_has_a_version_or_a_day_and_a_source():
     for product in (*products(), "world"):
         for row in changes(product):
             assert row["source"], row
-            is_of_tables = row["change_id"] in TABLES
+            is_of_tables = row["change_id"] in TABLES or row["product"] == "system"
             is_unread = row["change_id"].endswith("-unread")
             assert row["version"] or row["by"] or is_of_tables or is_unread, row
 
