@@ -9,12 +9,14 @@ from pathlib import PurePath, PurePosixPath
 
 from assess.sources.base import Batch
 from assess.sources.csv_records import vocabulary
+from assess.sources.docker.names import UNIT_RULE
 from assess.sources.edges.rows import command_line, distinct
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import labelled, names_of
 from assess.sources.replica import declared_rows
-from assess.sources.unit import Unit, service_row, share
-from assess.sources.values import Texts, as_list, is_true, memory_size, picked
+from assess.sources.routing import routed_calls, routers_of
+from assess.sources.unit import Unit, is_checked, service_row, share
+from assess.sources.values import Texts, as_list, is_true, memory_size, number, picked
 from assess.sources.volumes import Mount, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -122,7 +124,8 @@ class Quadlet:
     @property
     def ports(self) -> list[str]:
         """Ports that it publishes; of those of its pod only where it is alone there."""
-        own = as_list(self.container, "PublishPort")
+        exposed = (f":{port}" for port in as_list(self.container, "ExposeHostPort"))
+        own = [*as_list(self.container, "PublishPort"), *exposed]
         pod = _last(self.options, "Pod")
         mates = [o for o in self.others.values() if _last(o, "Pod") == pod]
         return [*own, *as_list(self.pod, "PublishPort")] if len(mates) == 1 else own
@@ -132,8 +135,11 @@ class Quadlet:
         """Its declaration, with the names of its service."""
         unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
-        names = names_of(labelled(labels), *unit.inner_names, (self.stem, "quadlet", 0.5))
-        return replace(unit, names=names)
+        proxies = routers_of(labels, dict(unit.environment))
+        # of a template, web@.container, each instance is a replica
+        stem = self.stem.partition("@")[0]
+        names = names_of(labelled(labels), (stem, *UNIT_RULE), *unit.inner_names)
+        return replace(unit, names=names, proxies=proxies)
 
 
 def to_rows(
@@ -156,10 +162,12 @@ def to_rows(
         workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
         share(mounts)
         batch.place(workloads, mounts)
-        batch.add("services", service_row(unit))
+        batch.add("services", service_row(unit) | {"public": unit.is_opened})
         space = next(iter(quadlet.networks), "")
         found = unit.needs(siblings, space)
         batch.add("dependencies", *distinct(found))
+    units = [quadlet.unit for quadlet in quadlets]
+    batch.add("dependencies", *routed_calls(units, "quadlet-labels"))
     return batch
 
 
@@ -170,9 +178,11 @@ def _to_unit(quadlet: Quadlet) -> Unit:
     memory = _last(options, "Memory") or flags.get("memory") or flags.get("m", "")
     cpus = flags.get("cpus", "")
     pids = _last(options, "PidsLimit") or flags.get("pids-limit", "")
+    image = name_of(_last(options, "Image"), quadlet.others)
+    check = _last(options, "HealthCmd")
     return Unit(
         platform="docker",
-        image=name_of(_last(options, "Image"), quadlet.others),
+        image=image,
         environment=tuple(_pairs(options, "Environment")),
         texts=command_line({"Exec": _words(_last(options, "Exec"))}, "Exec"),
         unread=tuple(as_list(container, "EnvironmentFile")),
@@ -192,7 +202,8 @@ def _to_unit(quadlet: Quadlet) -> Unit:
         devices_n=len(_listed(container, "AddDevice", "device")),
         restart_policy=_RESTARTS.get(_last(options, "Restart", "Service") or "no"),
         log_driver=_last(options, "LogDriver") or None,
-        health_checked=True if _last(options, "HealthCmd") else None,
+        stop_timeout_s=number(_last(options, "StopTimeout")),
+        health_checked=is_checked(image, check != "none" if check else None),
     )
 
 
