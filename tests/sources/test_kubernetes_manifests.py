@@ -534,7 +534,7 @@ def node(
             "feature-gates.A=true;feature-gates.B=false",
         ),
         (["agent", "--kube-proxy-arg=proxy-mode=ipvs"], "proxy-mode=ipvs"),
-        (["server", "--token", CANARY, "--kubelet-arg", f"x={CANARY}"], "token;x"),
+        (["server", "--token", "hunter2", "--kubelet-arg", "x=hunter2"], "token;x"),
         (["server"], None),
         (7, None),
         ("[", None),
