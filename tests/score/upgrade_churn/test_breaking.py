@@ -635,13 +635,29 @@ TALOS = {"os_name": "talos", "os_version": "1.8", **UNTOLD}
         (KEEPS_V1 | {"cgroup_version": "2"}, "debian:11", "openjdk:11.0.11", {}),
         (HAS_V2, "debian:13", "openjdk:11.0.11", {}),
         ({"os_name": None}, "debian:11", "openjdk:11.0.11", {}),  # its release is unknown
+        (
+            KEEPS_V1,
+            "debian:11",
+            "ibm-semeru-runtimes:open-17.0.7_7-jre",
+            {"SYSTEM-cgroup-jdk": "may"},
+        ),
         # so with its kernel
         (TALOS, "talos:1.10", "amazoncorretto:21.0.5", {"SYSTEM-6.12-jdk": "may"}),
         (TALOS | {"os_version": "1.9"}, "talos:1.10", "amazoncorretto:21.0.5", {}),
         (TALOS, "talos:1.10", "amazoncorretto:25", {}),
         # a kernel alone is a target of every system
-        ({"kernel": "6.18.7"}, "kernel:6.19", "mongo:8.0.12", {"SYSTEM-6.19-mongo": "will"}),
-        ({"kernel": "6.18.7"}, "kernel:7.0.2", "mongo:8.0.12", {"SYSTEM-6.19-mongo": "may"}),
+        (
+            {"kernel": "6.18.7"},
+            "kernel:6.19",
+            "mongo:8.0.12",
+            {"SYSTEM-6.19-mongo": "will"},
+        ),
+        (
+            {"kernel": "6.18.7"},
+            "kernel:7.0.2",
+            "mongo:8.0.12",
+            {"SYSTEM-6.19-mongo": "may"},
+        ),
         ({"kernel": "6.18.7"}, "kernel:7.0.14", "mongo:8.0.12", {}),
         ({"kernel": "6.18.7"}, "kernel:6.19", "mongo:7.0.12", {}),
         ({"kernel": "6.19.1"}, "kernel:6.19.4", "mongo:8.0.12", {}),
@@ -650,7 +666,42 @@ TALOS = {"os_name": "talos", "os_version": "1.8", **UNTOLD}
 )
 def test_a_system_brings_its_kernel_and_its_control_groups(host, target, image, expected):
     known = {"version": "28.5.1"}
-    assert certainties(known, target, host=host, workload={"image_ref": image}) == expected
+    assert (
+        certainties(known, target, host=host, workload={"image_ref": image}) == expected
+    )
+
+
+OF_RHEL_9 = {"os_name": "rhel", "os_version": "9.4", **UNTOLD}
+OLD_K3S = {"runtime": "containerd", "version": "1.6.8", "kubelet_version": "1.24.7+k3s1"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "target", "expected"),
+    [
+        ({"network_backend": "cni"}, OF_RHEL_9, "rhel:10", {"SYSTEM-podman-cni": "will"}),
+        ({"network_backend": "netavark"}, OF_RHEL_9, "rhel:10", {}),
+        # who keeps cgroup v1 against the default of a release was told so
+        ({}, OF_RHEL_9 | {"cgroup_version": "1"}, "rhel:10", {"SYSTEM-cgroup-v1": "may"}),
+        ({}, KEEPS_V1 | {"cgroup_version": "1"}, "debian:13", {}),
+        (
+            OLD_K3S | {"kubelet_flags": "no-deploy"},
+            {},
+            "kubernetes:1.25",
+            "K3S-1.25-flag",
+        ),
+        (
+            OLD_K3S | {"kubelet_flags": "flannel-backend=ipsec"},
+            {},
+            "kubernetes:1.27",
+            "K3S-1.27-backend",
+        ),
+        (OLD_K3S | {"kubelet_flags": "flannel-backend=vxlan"}, {}, "kubernetes:1.27", {}),
+    ],
+)
+def test_what_a_host_is_told_may_be_gone(engine, host, target, expected):
+    known = {"runtime": "podman", "version": "4.9.4", **engine}
+    hits = certainties(known, target, host=host)
+    assert hits == ({expected: "will"} if isinstance(expected, str) else expected)
 
 
 VOLUME = {"workload_id": "w", "destination": "/data", "source_class": "named-volume"}
@@ -662,6 +713,7 @@ WILL_MOVE = {"POSTGRES-18-data": "will"}
     ("image", "target", "mounts", "expected"),
     [
         ("postgres:17-alpine", "postgres:18", [VOLUME], WILL_MOVE),
+        ("mongo:2.4", "mongo:3.6", [VOLUME], {"MONGO-3.6-step": "will"}),
         ("bitnami/postgresql:16.2", "library/postgres:18.1", [VOLUME], WILL_MOVE),
         ("postgres:17", "postgres:18", [], {"POSTGRES-18-data": "may"}),
         ("postgres:17", "postgres:18", [SCRATCH], {}),
