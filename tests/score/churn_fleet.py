@@ -28,6 +28,7 @@ def fleet(at=AT, **tables):
                 "service_id": "shop",
                 "host_id": "h1",
                 "state": "running",
+                "source_kind": "container",
             }
         ],
     }

@@ -8,7 +8,7 @@ from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import LASTING, Inventory
+from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
@@ -21,7 +21,6 @@ from assess.score.incidents.exposure import (
 INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "cluster")
 KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
 RUNNING = "running"
-OF_HOST = ("socket", "root", "system", "config", "temp")  # classes of its own paths
 _PLACED = [
     *("workload_id", "service_id", "state", "source_kind", "host_id", "cluster"),
     "image_ref",
@@ -172,10 +171,9 @@ def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
 def on_volumes(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     """List replicas by the volumes (``element``) that several services mount; NA may be any of them."""
     mounts = inventory["mounts"].rename(columns={"volume_id": "element"})
-    # storage of one container, or of the host itself, is no volume of others
-    is_alone = mounts["source_class"].notna() & ~mounts["source_class"].isin(LASTING)
-    is_alone |= mounts["host_path_class"].isin(OF_HOST)
-    mounts = mounts[mounts["element"].notna() | ~is_alone]
+    kind = mounts["source_class"]
+    is_vague = kind.isna() | kind.eq("named-volume")
+    mounts = mounts[mounts["element"].notna() | is_vague]
     mounts = mounts[["workload_id", "element"]].drop_duplicates()
     rows = replicas.merge(mounts, on="workload_id")
     services_n = rows.groupby("element")["service_id"].transform("nunique")

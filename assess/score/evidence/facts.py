@@ -111,21 +111,17 @@ def has_strong_capability(workloads: DataFrame, harmless: Collection[str]) -> Se
 def one_version(inventory: Inventory, workloads: DataFrame) -> Series:
     """Return by workload whether its service has the same version in all places."""
     # Replicas that are declared, and those of every source, count; those that have ended
-    # only if nothing of the service lives, which the unknown state of another leaves open.
+    # do not. Where each may have ended, nobody knows.
     table = inventory["workloads"]
-    service = table["service_id"]
-    has_ended = table["state"].isin(ENDED)
-    lives = table["state"].notna() & ~has_ended
-    is_idle = ~service.isin(service[lives])
-    is_vague = is_idle & service.isin(service[has_ended])
-    is_vague &= service.isin(service[table["state"].isna()])
-    live = table[(~has_ended | is_idle) & ~is_vague]
+    live = table[~table["state"].isin(ENDED)]
     distinct = live[["service_id", *_Image._fields]].drop_duplicates()
     images: dict[str, list[_Image]] = defaultdict(list)
     for service, *image in objects(distinct):
         images[service].append(_Image(*image))
     answers = {service: _is_one_version(own) for service, own in images.items()}
-    return workloads["service_id"].map(answers).astype("boolean")
+    service = workloads["service_id"]
+    some_live = service.isin(live.dropna(subset="state")["service_id"])
+    return service.map(answers).astype("boolean").where(some_live)
 
 
 def _is_one_version(images: list[_Image]) -> bool | None:

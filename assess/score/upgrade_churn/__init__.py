@@ -191,7 +191,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     hits = broken[broken["certainty"].isin([WILL, MAY])].reset_index(drop=True)
     past = known_history(inventory, policy, history=history, previous=previous)
     host, events, chance = pace.paces(inventory, policy, placed, bases, past)
-    unplaced = unplaced_replicas(inventory)
+    unplaced = unplaced_replicas(inventory, policy)
     share = host / _tenants(placed, unplaced.index) + events - host
     settings = policy["churn"]
     rates = _per_place(placed, events, chance, share, settings)
@@ -199,7 +199,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     if not unplaced.empty:
         there = [pace.ANYWHERE]
         _, often, fails = pace.paces(inventory, policy, there, bases, past)
-        _widen(frame, rates, unplaced, _per_place(there, often, fails, often, settings))
+        _widen(frame, unplaced, _per_place(there, often, fails, often, settings))
     frame = _scored(frame, rates, settings)
     docker = reference.target_docker(policy["target"]) if not target else goal
     behind = [_lines_behind(place, docker) for place in placed]
@@ -297,7 +297,7 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
 def _tenants(placed: list[pace.Place], unsure: pd.Index) -> Floats:
     """Count the services on each host; an unknown host may have as many as the fullest one.
 
-    A service that is ``unsure`` has a replica that may be on any host, or one that may have ended.
+    A service that is ``unsure`` has a replica that may be anywhere, or one that may have ended.
     """
     counts = Counter(place.host_id for place in placed)
     sure = Counter(p.host_id for p in placed if p.service_id not in unsure)
@@ -343,32 +343,21 @@ def _per_service(rates: DataFrame) -> DataFrame:
     return frame
 
 
-def _widen(
-    frame: DataFrame,
-    rates: DataFrame,
-    unplaced: Series,
-    there: DataFrame,
-) -> None:
-    """Let every replica of unknown host or state be on any host, and the only service of ours there.
+def _widen(frame: DataFrame, unplaced: Series, there: DataFrame) -> None:
+    """Let every replica that may be anywhere, or gone, be the only service of ours on its host.
 
-    ``rates`` and ``there``: by place, of the services and of all places; ``unplaced``: replicas
-    of unknown host by service.
+    ``there``: the rates of where anything may be; ``unplaced``: such replicas by service.
     """
     names = unplaced.index.intersection(frame.index)
-    places = pd.concat([rates, there])
     low = [name for name in frame if name.endswith("_lo")]
     high = [name for name in frame if name.endswith("_hi")]
-    ends = frame.loc[names]
-    ends[low] = ends[low].clip(upper=places[low].min(), axis=1)
-    ends[high] = ends[high].clip(lower=places[high].max(), axis=1)
+    most = there[high].max()
+    ends = frame.loc[names, high].clip(lower=most, axis=1)
     # hours add up: each replica may need a host of its own
     hours = "hours_per_year_hi"
-    is_known = rates["host_id"].ne(NOWHERE)
-    known = rates.loc[is_known, hours].groupby(level=0).sum()
-    known = known.reindex(names, fill_value=0)
-    most = places[hours].max() * unplaced[names]
-    ends[hours] = ends[hours].clip(lower=known + most)
-    frame.loc[names] = ends
+    ends[hours] += most[hours] * unplaced[names]
+    frame.loc[names, high] = ends
+    frame.loc[names, low] = 0.0
 
 
 def _scored(

@@ -46,7 +46,6 @@ MANAGED = "managed by provider"
 UNKNOWN = "unknown"
 PROSPECTIVE = "prospective from target"
 UNNAMED = "platform"  # of a provider that nobody named
-UNSURE = 0.5  # whether a replica runs on an engine: between no and yes
 NO_SYSTEM = (None, None)  # name and version
 NO_WORK = Interval(0.0, 0.0, 0.0)
 POOL = ""  # all upgrades of the fleet, whatever their line
@@ -70,17 +69,13 @@ AnyMove = TypeVar("AnyMove", Move, ImageMove)
 
 
 class Place(NamedTuple):
-    """A service on a host, known or not, and the engine there or the target's.
-
-    ``other`` is what it may be instead, where nobody knows whether it runs on an engine.
-    """
+    """A service on a host, known or not, and the engine there or the target's."""
 
     service_id: str
     host_id: str
     basis: str
     product: str
     version: str | None
-    other: "Place | None" = None
 
 
 # some service on some host, whose range holds that of any other place
@@ -92,27 +87,23 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
     engines = host_engines(inventory)
     runtimes = nodes(inventory)
     replicas = placed_replicas(inventory)
-    known = on_engine(replicas, policy).astype("Float64").fillna(UNSURE)
-    by_place = known.groupby([replicas["service_id"], replicas["host_id"]])
-    share = by_place.max().to_dict()
+    is_inside = on_engine(replicas, policy).fillna(value=True)
+    by_place = is_inside.groupby([replicas["service_id"], replicas["host_id"]])
+    inside = by_place.any().to_dict()
     on_host = surely(exposure(inventory, policy).side.eq(HOST)).to_dict()
-    homeless = on_host.keys() - {service for service, _ in share}
-    share |= {(service, NOWHERE): UNSURE for service in homeless}
-    runtime = str(policy["target"]["runtime"])
+    homeless = on_host.keys() - {service for service, _ in inside}
+    inside |= {(service, NOWHERE): True for service in homeless}
     placed = []
-    for service, host in sorted(share):
+    for service, host in sorted(inside):
         engine = engines.get(host)
         is_bare = engine.runtime == "none" if engine else on_host.get(service, False)
-        beside = Place(service, host, PROSPECTIVE, runtime, goal)
-        if is_bare or not share[service, host]:
-            placed.append(beside)
-            continue
-        place = ANYWHERE._replace(service_id=service, host_id=host)
-        if host in runtimes:
-            place = _on_node(service, host, runtimes, inventory.snapshot_at)
-        if share[service, host] < 1:
-            place = place._replace(other=beside)
-        placed.append(place)
+        if is_bare or not inside[service, host]:
+            runtime = str(policy["target"]["runtime"])
+            placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
+        elif host in runtimes:
+            placed.append(_on_node(service, host, runtimes, inventory.snapshot_at))
+        else:
+            placed.append(ANYWHERE._replace(service_id=service, host_id=host))
     return placed
 
 
@@ -137,13 +128,15 @@ def paces(
     rates = own_rates(inventory, policy, past)
     unknown = unwatched(rates)
     chances = failure_chances(past, policy)
+    # upgrades of a version that nobody knows may fail like those of any line
+    widest = fastest(*chances.values())._replace(point=chances[POOL].point, lo=0.0)
     most = policy["churn"]["managed_per_year_max"]
     rows = cells(inventory["hosts"], "host_id", "os_name", "os_version")
     systems = {host: system for host, *system in rows}
-    any_runtime = [forced_rate(name, None, since) for name in RUNTIMES]
+    fastest_line = max(forced_rate(name, None, since).hi for name in RUNTIMES)
 
-    def of_place(place: Place) -> tuple[Interval, ...]:
-        _, host, basis, product, version, _ = place
+    found = []
+    for service, host, basis, product, version in placed:
         own_rate = rates.get(host, unknown) if basis == MEASURED else unknown
         line = reference.line_of(product, version)
         engine = engine_rate(product, line, own_rate, since)
@@ -154,21 +147,14 @@ def paces(
             engine = managed_rate(product, line, most)
             system = NO_WORK
         elif line is None:
-            # upgrades of a version that nobody knows may fail like those of any line
-            chance = widened(chances[POOL], *chances.values())._replace(lo=0.0)
+            chance = widest
+        # nobody knows who patches what nobody saw, nor which runtime it is
         if basis == UNKNOWN:
-            # nobody knows who patches what nobody saw, nor which runtime it is
-            engine = widened(engine, NO_WORK, *any_runtime)
-        images = map(reference.base_system, bases.get(place.service_id, [""]))
+            engine = engine._replace(lo=0.0, hi=max(engine.hi, fastest_line))
+        images = map(reference.base_system, bases.get(service, [""]))
         base = fastest(*(system_rate(*image, since) for image in images))
         of_host = together(engine, system)
-        return of_host, together(of_host, base), chance
-
-    found = []
-    for place in placed:
-        known = of_place(place)
-        other = of_place(place.other) if place.other else known
-        found.append(list(map(widened, known, other)))
+        found.append((of_host, together(of_host, base), chance))
     by_place = np.array(found, dtype=float).reshape(-1, 3, 3)
     return by_place.transpose(1, 0, 2)
 
@@ -176,12 +162,6 @@ def paces(
 def fastest(*rates: Interval) -> Interval:
     """Return the maximum of some rates: of points, lower ends and upper ends."""
     return Interval(*map(max, zip(*rates, strict=True)))
-
-
-def widened(rate: Interval, *others: Interval) -> Interval:
-    """Return a rate whose ends hold those of others, too."""
-    _, lows, highs = zip(rate, *others, strict=True)
-    return Interval(rate.point, min(lows), max(highs))
 
 
 def together(first: Interval, second: Interval) -> Interval:

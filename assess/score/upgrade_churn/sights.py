@@ -10,6 +10,8 @@ from pandas import DataFrame, Series
 from assess import reference
 from assess.frames import surely
 from assess.inventory import ANSWERED, Inventory
+from assess.policy.policy import Policy
+from assess.score.incidents.exposure import on_engine
 
 STILL = ("same", "rebuild")  # changes of an engine that are none
 
@@ -89,22 +91,25 @@ def _is_live(workloads: DataFrame) -> Series:
 
 def placed_replicas(inventory: Inventory) -> DataFrame:
     """Return live replicas; of a service without any, those declared for a known host."""
-    live = live_replicas(inventory)
     table = inventory["workloads"].dropna(subset="host_id")
-    is_alone = ~table["service_id"].isin(live["service_id"])
-    return pd.concat([live, table[is_alone & table["state"].eq("declared")]])
+    return table[_counts(table)]
 
 
-def unplaced_replicas(inventory: Inventory) -> Series:
-    """Count by service the replicas on an unknown host: live ones, or else declared ones.
+def _counts(workloads: DataFrame) -> Series:
+    is_live = _is_live(workloads)
+    service = workloads["service_id"]
+    is_alone = ~service.isin(service[is_live])
+    return is_live | is_alone & workloads["state"].eq("declared")
+
+
+def unplaced_replicas(inventory: Inventory, policy: Policy) -> Series:
+    """Count by service the replicas on an unknown host or engine: live ones, or else declared ones.
 
     A service of whose replicas one may have ended is listed, too: it may have fewer hosts.
     """
     table = inventory["workloads"]
-    is_live = _is_live(table)
-    live = set(table.loc[is_live, "service_id"])
-    is_declared = table["state"].eq("declared") & ~table["service_id"].isin(live)
-    is_unplaced = table["host_id"].isna() & (is_live | is_declared)
+    is_vague = table["host_id"].isna() | on_engine(table, policy).isna()
+    is_unplaced = _counts(table) & is_vague
     listed = table["service_id"].where(is_unplaced | table["state"].isna())
     return is_unplaced.groupby(listed).sum()
 

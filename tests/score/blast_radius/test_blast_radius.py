@@ -34,8 +34,9 @@ def calls(*pairs, p=1.0):
 
 
 def replicas(**places):
+    kind = {"source_kind": "container", "state": "running"}
     return [
-        {"workload_id": f"{s}{i}", "service_id": s, "host_id": h, "state": "running"}
+        {"workload_id": f"{s}{i}", "service_id": s, "host_id": h} | kind
         for s, hosts in places.items()
         for i, h in enumerate(hosts)
     ]
