@@ -18,15 +18,13 @@ from assess.reading import (
     read_limited,
     refuse_costly,
 )
-from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
+from assess.sources.base import EXACT, Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 
 NOTED = 5  # problems of a file
 SHOWN = 3  # rows that a problem names
 _NAMING = {
-    "identity_rule",
-    "identity_confidence",
     "service_id",
     "src_id",
     "dst_id",
@@ -143,7 +141,7 @@ def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
 
 
 def _name(text: Any, confidence: float = 1.0) -> Name:
-    return Name(str(text), "frames", confidence)
+    return Name(str(text), EXACT, confidence)
 
 
 def _age_hours(directory: Path) -> float | None:

@@ -10,7 +10,17 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
-from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, Rows, type_of
+from assess.sources.base import (
+    EXACT,
+    TRACED,
+    Batches,
+    Lists,
+    Name,
+    Names,
+    Row,
+    Rows,
+    type_of,
+)
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 from assess.sources.redact import scrub
 
@@ -24,24 +34,35 @@ _UNSURE = "name services in the identity map, or label them assess.service"
 # Columns in which two sources may differ without one of them being wrong, such as the start of
 # a task and of its container.
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
-# Gates ask for these: where sources contradict each other, their order must not decide.
-_DISPUTABLE = [row["column"] for row in csv_records.rows("joining/disputable")]
+# Scores ask for these: where sources contradict each other, their order must not decide. What
+# one of them saw is there (the most is kept); of the rest nobody knows who is right.
+_DISPUTABLE = {
+    (row["frame"], row["column"]): row["kept"]
+    for row in csv_records.rows("joining/disputable")
+}
+# columns that tell the same more or less exactly: so many parts of a version count
+_PARTS = {"os_version": 1, "kernel": 2}
 
 
 def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows]:
     """Name the services and merge the rows of one key; where two sources differ, the first wins.
 
-    What gates ask for, yes or no, is unknown where sources contradict each other.
+    What scores ask for is unknown where sources of now contradict each other.
 
     Returns the frames that any source filled, typed and sorted by key, and coverage rows about
     names, disagreements and cells that do not fit the data dictionary.
     """
     resolver = _Resolver(_identify(batches, rules))
     rows: Lists = defaultdict(list)
+    carried: set[int] = set()
     for label, batch in batches:
+        is_carried = {row["status"] for row in batch.coverage} == {"stale"}
         for frame, unresolved in batch.rows.items():
             resolved = (resolver.row(frame, label, row) for row in unresolved)
-            rows[frame] += [row for row in resolved if row is not None]
+            found = [row for row in resolved if row is not None]
+            rows[frame] += found
+            if is_carried:  # what was true before contradicts nobody
+                carried.update(map(id, found))
     _add_services(rows, resolver)
     tables = {}
     notes = resolver.coverage()
@@ -49,7 +70,8 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
         notes += _unknown(frame, listed)
         is_asked_for = any(frame in batch.rows for _, batch in batches)
         if frame in frames.names() and (listed or is_asked_for):
-            tables[frame], more = _to_table(frame, listed)
+            is_now = pd.Series([id(row) not in carried for row in listed], dtype=bool)
+            tables[frame], more = _to_table(frame, listed, is_now)
             notes += more
     return tables, notes + _drop_dangling(tables)
 
@@ -68,9 +90,11 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
     if any(r.get("service_id") == UNASSIGNED for frame in BEARING for r in rows[frame]):
         unassigned = {"identity_rule": "unassigned", "identity_confidence": 0.0}
         identified.append({"service_id": UNASSIGNED, **unassigned})
-    # The first row of a key wins: identity before the sources, its name only after theirs.
+    # The first row of a key wins: identity before the sources, its name only after theirs;
+    # a snapshot tells itself how its ids were found.
     names = [{"service_id": s.service_id, "name": s.best.name} for s in services]
-    rows["services"] = [*identified, *rows["services"], *names]
+    found = [row for row in identified if row["identity_rule"] != EXACT]
+    rows["services"] = [*found, *rows["services"], *identified, *names]
     rows["service_aliases"] += resolver.identity.aliases()
     rows["service_aliases"] += resolver.identity.suggestions(resolver.unresolved)
 
@@ -204,7 +228,7 @@ def _unknown(frame: str, rows: Rows) -> Rows:
     return notes
 
 
-def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
+def _to_table(frame: str, rows: Rows, is_now: pd.Series) -> tuple[pd.DataFrame, Rows]:
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
@@ -213,8 +237,8 @@ def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
     missing = pd.DataFrame({name: frames.is_absent(table[name]) for name in required})
     lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
     notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
-    table = table[~missing.any(axis=1)].reset_index(drop=True)
-    table, disagreements = _merge_keys(frame, table)
+    table = table[~missing.any(axis=1)]
+    table, disagreements = _merge_keys(frame, table, is_now[table.index])
     outside = frames.check(frame, table)
     for column, bad in outside.groupby("column"):
         # rows of problems count from 1
@@ -222,7 +246,9 @@ def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
     return table, [*notes, *disagreements, *_notes(frame, table, outside)]
 
 
-def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
+def _merge_keys(
+    frame: str, table: pd.DataFrame, is_now: pd.Series
+) -> tuple[pd.DataFrame, Rows]:
     """Merge rows of the same key: in each column the first known value wins."""
     key = frames.key(frame)
     columns = frames.columns(frame)
@@ -235,21 +261,39 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
         words = [name for name in words if name not in key]
         known = rows.assign(**rows[words].replace(UNKNOWN, pd.NA))
         groups = known.groupby(key, sort=False, dropna=False)
-        merged = groups.first().reset_index()
-        sources = groups["source"].agg(_every_name)
-        merged["source"] = sources.replace("", None).to_numpy()
+        merged = groups.first()
+        merged["source"] = groups["source"].agg(_every_name).replace("", None)
         if frame == "services":
-            platforms_n = groups["platform"].nunique().to_numpy()
+            platforms_n = groups["platform"].nunique()
             merged.loc[platforms_n > 1, "platform"] = "mixed"
-            disputed = groups[_DISPUTABLE].nunique().to_numpy() > 1
-            merged[_DISPUTABLE] = merged[_DISPUTABLE].mask(disputed)
-        notes = _disagreements(frame, known, key)
+        now = known[is_now[doubled]]
+        notes = _disagreements(frame, now, key) if len(now) else []
         if words:
-            known = rows.groupby(key, sort=False, dropna=False)[words].first()
-            merged[words] = merged[words].fillna(known.reset_index()[words])
+            first = rows.groupby(key, sort=False, dropna=False)[words].first()
+            merged[words] = merged[words].fillna(first)
+        merged = _settled(frame, merged, now).reset_index()
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes
+
+
+def _settled(frame: str, merged: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Settle what rows of now contradict each other in; both tables by the key of the frame."""
+    for (about, name), kept in _DISPUTABLE.items():
+        if about == frame:
+            groups = _inexact(rows[name]).groupby(rows[frames.key(frame)[0]])
+            disputed = groups.nunique().reindex(merged.index) > 1
+            most = groups.max() if kept == "the most" else pd.NA
+            merged[name] = merged[name].mask(disputed, most)
+    return merged
+
+
+def _inexact(cells: pd.Series) -> pd.Series:
+    """Return cells as far as they count: 8 and 8.6 are one system, told more or less exactly."""
+    parts = _PARTS.get(str(cells.name))
+    if not parts:
+        return cells
+    return cells.astype("string").str.split(".").str[:parts].str.join(".")
 
 
 def _every_name(cells: pd.Series) -> str:
@@ -264,9 +308,7 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     parts = doubled[key].astype(object)
     keys = parts.agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
-        values = doubled[column].dropna().astype(object)
-        if column == "os_version":  # 8 and 8.6 are one, told more or less exactly
-            values = values.astype(str).str.split(".").str[0]
+        values = _inexact(doubled[column]).dropna().astype(object)
         values_n = values.groupby(keys, sort=True).nunique()
         differ = values_n[values_n > 1]
         if differ.empty:
@@ -278,8 +320,8 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
         note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}
         note["rows"] = len(differ)
         note["ratio"] = 1 - len(differ) / keys.nunique()
-        kept = "none was kept" if column in _DISPUTABLE else "the first was kept"
-        note["hint"] = f"sources disagree and {kept}; {example}"
+        kept = _DISPUTABLE.get((frame, column), "the first")
+        note["hint"] = f"sources disagree and {kept} was kept; {example}"
         notes.append(note)
     return notes
 
