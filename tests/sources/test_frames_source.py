@@ -25,7 +25,6 @@ def test_a_snapshot_comes_back_as_it_is():
     # deployments are in it: how often there are any is measured, and the stated figure is kept
     assert set(changed.loc[~added, "column"]) == {"deploys_per_month"}
     assert set(changed.loc[added, "frame"]) == {"answers"}
-    assert set(inventory["services"]["identity_confidence"]) == {1.0}
     assert not inventory["service_aliases"].duplicated(["service_id", "alias"]).any()
     mine = inventory["coverage"].query("source == 'frames'")
     assert len(mine) == len(list(SAMPLE.glob("*.csv")))

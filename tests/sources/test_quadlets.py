@@ -218,3 +218,33 @@ def test_two_units_of_one_image_are_two_services(tmp_path):
     files = {"wiki-db.container": text, "shop-db@.container": text}
     names = [row["names"][0].name for row in collect(tmp_path, files).rows["services"]]
     assert sorted(names) == ["shop-db", "wiki-db"]
+
+
+def test_what_systemd_starts_before_is_a_need(tmp_path):
+    unit = (
+        "[Unit]\nAfter=network-online.target ledger.service\nRequires=cache.container\n"
+    )
+    own = "registry.example/shop/"
+    files = {
+        "front.container": f"{unit}[Container]\nImage={own}front:1\n",
+        "ledger.container": f"[Container]\nImage={own}ledger:1\n",
+        "cache.container": "[Container]\nImage=docker.io/library/redis:7\n",
+        "network.container": f"[Container]\nImage={own}network:1\n",
+    }
+    found = collect(tmp_path, files).rows["dependencies"]
+    assert {(row["src"].name, row["dst"].name, row["kind"]) for row in found} == {
+        ("front", "ledger", "start_order"),
+        ("front", "cache", "data"),
+    }
+
+
+def test_secrets_are_variables_and_an_entry_point_names_services(tmp_path):
+    text = (
+        "[Container]\nImage=registry.example/shop/front:1\nEntrypoint=/bin/front\n"
+        "Exec=--ledger http://ledger.example:8000\nEnvironment=LOG_LEVEL=info\n"
+        "Secret=db,type=env,target=DB_PASSWORD\nSecret=certificate\n"
+    )
+    batch = collect(tmp_path, {"front.container": text})
+    assert by_name(batch)["systemd-front"]["env_names_n"] == 2
+    (found,) = batch.rows["dependencies"]
+    assert found["dst"] == "ext:ledger.example"

@@ -185,6 +185,11 @@ def to_workloads(allocation: Row, group: Group, replica: Row, hosts: Texts) -> R
     if not group.is_known:
         return [replica | own], []
     workloads, mounts = replica_rows(group.unit, replica, own)
+    states = table(allocation, "TaskStates")
+    for row, task in _with_tasks(workloads, group):
+        is_over = text(states, text(task, "Name"), "State") == "dead"
+        if is_over and row["state"] == "running":  # the others of its allocation do
+            row["state"] = "exited"
     return _with_kinds(workloads, group), mounts
 
 
