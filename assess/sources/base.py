@@ -20,7 +20,6 @@ from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
-EXACT = "frames"  # rule of an id in a snapshot, which may tell how it was named
 Row = dict[str, Any]
 Rows = list[Row]
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it

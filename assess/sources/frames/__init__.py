@@ -18,7 +18,7 @@ from assess.reading import (
     read_limited,
     refuse_costly,
 )
-from assess.sources.base import EXACT, Asked, Batch, Call, Name, Row, Rows, Source
+from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 
@@ -141,7 +141,7 @@ def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
 
 
 def _name(text: Any, confidence: float = 1.0) -> Name:
-    return Name(str(text), EXACT, confidence)
+    return Name(str(text), "frames", confidence)
 
 
 def _age_hours(directory: Path) -> float | None:

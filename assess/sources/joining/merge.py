@@ -10,17 +10,7 @@ import pandas as pd
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
-from assess.sources.base import (
-    EXACT,
-    TRACED,
-    Batches,
-    Lists,
-    Name,
-    Names,
-    Row,
-    Rows,
-    type_of,
-)
+from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, Rows, type_of
 from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 from assess.sources.redact import scrub
 
@@ -40,29 +30,22 @@ _DISPUTABLE = {
     (row["frame"], row["column"]): row["kept"]
     for row in csv_records.rows("joining/disputable")
 }
-# columns that tell the same more or less exactly: so many parts of a version count
-_PARTS = {"os_version": 1, "kernel": 2}
 
 
 def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows]:
     """Name the services and merge the rows of one key; where two sources differ, the first wins.
 
-    What scores ask for is unknown where sources of now contradict each other.
+    What scores ask for is unknown where sources contradict each other.
 
     Returns the frames that any source filled, typed and sorted by key, and coverage rows about
     names, disagreements and cells that do not fit the data dictionary.
     """
     resolver = _Resolver(_identify(batches, rules))
     rows: Lists = defaultdict(list)
-    carried: set[int] = set()
     for label, batch in batches:
-        is_carried = {row["status"] for row in batch.coverage} == {"stale"}
         for frame, unresolved in batch.rows.items():
             resolved = (resolver.row(frame, label, row) for row in unresolved)
-            found = [row for row in resolved if row is not None]
-            rows[frame] += found
-            if is_carried:  # what was true before contradicts nobody
-                carried.update(map(id, found))
+            rows[frame] += [row for row in resolved if row is not None]
     _add_services(rows, resolver)
     tables = {}
     notes = resolver.coverage()
@@ -70,8 +53,7 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
         notes += _unknown(frame, listed)
         is_asked_for = any(frame in batch.rows for _, batch in batches)
         if frame in frames.names() and (listed or is_asked_for):
-            is_now = pd.Series([id(row) not in carried for row in listed], dtype=bool)
-            tables[frame], more = _to_table(frame, listed, is_now)
+            tables[frame], more = _to_table(frame, listed)
             notes += more
     return tables, notes + _drop_dangling(tables)
 
@@ -79,9 +61,12 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
 def _add_services(rows: Lists, resolver: _Resolver) -> None:
     """Add the rows of services and aliases that follow from identity."""
     services = resolver.identity.services
-    identified: Rows = [
+    # The first row of a key wins: names count after those of sources, and a snapshot, carried
+    # or read, tells itself how its ids were found.
+    rows["services"] += [
         {
             "service_id": service.service_id,
+            "name": service.best.name,
             "identity_rule": service.best.rule,
             "identity_confidence": service.best.confidence,
         }
@@ -89,12 +74,7 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
     ]
     if any(r.get("service_id") == UNASSIGNED for frame in BEARING for r in rows[frame]):
         unassigned = {"identity_rule": "unassigned", "identity_confidence": 0.0}
-        identified.append({"service_id": UNASSIGNED, **unassigned})
-    # The first row of a key wins: identity before the sources, its name only after theirs;
-    # a snapshot tells itself how its ids were found.
-    names = [{"service_id": s.service_id, "name": s.best.name} for s in services]
-    found = [row for row in identified if row["identity_rule"] != EXACT]
-    rows["services"] = [*found, *rows["services"], *identified, *names]
+        rows["services"].append({"service_id": UNASSIGNED, **unassigned})
     rows["service_aliases"] += resolver.identity.aliases()
     rows["service_aliases"] += resolver.identity.suggestions(resolver.unresolved)
 
@@ -228,7 +208,7 @@ def _unknown(frame: str, rows: Rows) -> Rows:
     return notes
 
 
-def _to_table(frame: str, rows: Rows, is_now: pd.Series) -> tuple[pd.DataFrame, Rows]:
+def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
     columns = frames.columns(frame)
     raw = pd.DataFrame(rows, columns=list(columns), dtype=object)
     table, problems = frames.conform(frame, raw)
@@ -237,8 +217,7 @@ def _to_table(frame: str, rows: Rows, is_now: pd.Series) -> tuple[pd.DataFrame, 
     missing = pd.DataFrame({name: frames.is_absent(table[name]) for name in required})
     lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
     notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
-    table = table[~missing.any(axis=1)]
-    table, disagreements = _merge_keys(frame, table, is_now[table.index])
+    table, disagreements = _merge_keys(frame, table[~missing.any(axis=1)])
     outside = frames.check(frame, table)
     for column, bad in outside.groupby("column"):
         # rows of problems count from 1
@@ -246,9 +225,7 @@ def _to_table(frame: str, rows: Rows, is_now: pd.Series) -> tuple[pd.DataFrame, 
     return table, [*notes, *disagreements, *_notes(frame, table, outside)]
 
 
-def _merge_keys(
-    frame: str, table: pd.DataFrame, is_now: pd.Series
-) -> tuple[pd.DataFrame, Rows]:
+def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
     """Merge rows of the same key: in each column the first known value wins."""
     key = frames.key(frame)
     columns = frames.columns(frame)
@@ -263,37 +240,28 @@ def _merge_keys(
         groups = known.groupby(key, sort=False, dropna=False)
         merged = groups.first()
         merged["source"] = groups["source"].agg(_every_name).replace("", None)
-        if frame == "services":
-            platforms_n = groups["platform"].nunique()
-            merged.loc[platforms_n > 1, "platform"] = "mixed"
-        now = known[is_now[doubled]]
-        notes = _disagreements(frame, now, key) if len(now) else []
         if words:
-            first = rows.groupby(key, sort=False, dropna=False)[words].first()
+            first = rows.groupby(key, dropna=False)[words].first()
             merged[words] = merged[words].fillna(first)
-        merged = _settled(frame, merged, now).reset_index()
+        if frame == "services":
+            merged.loc[groups["platform"].nunique().gt(1), "platform"] = "mixed"
+        for (about, name), kept in _DISPUTABLE.items():
+            if about == frame:
+                cells = _inexact(known[name]).groupby(known[key[0]])
+                most = cells.max() if kept == "the most" else pd.NA
+                merged[name] = merged[name].mask(cells.nunique().gt(1), most)
+        merged = merged.reset_index()
+        notes = _disagreements(frame, known, key)
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes
 
 
-def _settled(frame: str, merged: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Settle what rows of now contradict each other in; both tables by the key of the frame."""
-    for (about, name), kept in _DISPUTABLE.items():
-        if about == frame:
-            groups = _inexact(rows[name]).groupby(rows[frames.key(frame)[0]])
-            disputed = groups.nunique().reindex(merged.index) > 1
-            most = groups.max() if kept == "the most" else pd.NA
-            merged[name] = merged[name].mask(disputed, most)
-    return merged
-
-
 def _inexact(cells: pd.Series) -> pd.Series:
     """Return cells as far as they count: 8 and 8.6 are one system, told more or less exactly."""
-    parts = _PARTS.get(str(cells.name))
-    if not parts:
+    if cells.name != "os_version":
         return cells
-    return cells.astype("string").str.split(".").str[:parts].str.join(".")
+    return cells.astype("string").str.split(".").str[0]
 
 
 def _every_name(cells: pd.Series) -> str:
@@ -317,12 +285,18 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
         pairs = zip(rows["source"], rows[column], strict=True)
         says = dict.fromkeys(f"{source} says {value}" for source, value in pairs)
         example = f"{differ.index[0]}: {', '.join(says)}"[:_EXAMPLE_CHARS]
-        note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}
-        note["rows"] = len(differ)
-        note["ratio"] = 1 - len(differ) / keys.nunique()
         kept = _DISPUTABLE.get((frame, column), "the first")
-        note["hint"] = f"sources disagree and {kept} was kept; {example}"
-        notes.append(note)
+        notes.append(
+            {
+                "source": "merge",
+                "scope": frame,
+                "call": column,
+                "status": "partial",
+                "rows": len(differ),
+                "ratio": 1 - len(differ) / keys.nunique(),
+                "hint": f"sources disagree and {kept} was kept; {example}",
+            }
+        )
     return notes
 
 
