@@ -22,7 +22,12 @@ INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "clus
 KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
 RUNNING = "running"
 _PLACED = [
-    *("workload_id", "service_id", "state", "source_kind", "host_id", "cluster"),
+    "workload_id",
+    "service_id",
+    "state",
+    "source_kind",
+    "host_id",
+    "cluster",
     "image_ref",
     "repository",
     "tag",

@@ -265,7 +265,7 @@ def _platforms(inventory: Inventory, policy: Policy) -> Series:
     # a replica of unknown kind may be of either side
     some = contained.any(skipna=False)
     every = contained.all(skipna=False)
-    shown = every.map({True: ANY_CONTAINER, False: MIXED}).astype("object")
+    shown = every.map({True: ANY_CONTAINER, False: MIXED})
     shown = shown.where(some.notna()).mask(surely(~some), HOST)
     platform = declared.mask(declared.isin(UNCLEAR))
     platform = platform.fillna(shown.reindex(declared.index))

@@ -349,8 +349,8 @@ def _widen(frame: DataFrame, unplaced: Series, there: DataFrame) -> None:
     ``there``: the rates of where anything may be; ``unplaced``: such replicas by service.
     """
     names = unplaced.index.intersection(frame.index)
-    low = [name for name in frame if name.endswith("_lo")]
-    high = [name for name in frame if name.endswith("_hi")]
+    low = frame.filter(regex="_lo$").columns
+    high = frame.filter(regex="_hi$").columns
     most = there[high].max()
     ends = frame.loc[names, high].clip(lower=most, axis=1)
     # hours add up: each replica may need a host of its own
