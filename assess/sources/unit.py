@@ -447,7 +447,7 @@ def has_store_port(ports: str | None) -> bool:
 # Drivers of an engine that send logs to another host; awsfirelens is that of ECS. The driver
 # syslog is none: without an address it writes to the host's own.
 _LOG_SHIPPERS = re.compile(
-    r"awsfirelens|awslogs|etwlogs|fluentd|gcplogs|gelf|logentries|splunk"
+    r"awsfirelens|awslogs|fluentd|gcplogs|gelf|logentries|loki|splunk"
 )
 
 

@@ -424,7 +424,14 @@ def test_edges_once_each_and_none_to_oneself():
 
 @pytest.mark.parametrize(
     ("driver", "expected"),
-    [("gelf", True), ("awsfirelens", True), ("json-file", None), ("syslog", None)],
+    [
+        ("gelf", True),
+        ("awsfirelens", True),
+        ("loki", True),
+        ("json-file", None),
+        ("syslog", None),
+        ("etwlogs", None),  # of Windows itself
+    ],
 )
 def test_log_drivers(driver, expected):
     assert ships_logs(driver) is expected
