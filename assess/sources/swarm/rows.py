@@ -36,7 +36,7 @@ from assess.sources.values import (
     text,
     texts,
 )
-from assess.sources.volumes import Mount
+from assess.sources.volumes import Mount, mount_of
 
 _FAILED = ("failed", "orphaned")
 _CONDITIONS = vocabulary("swarm", "conditions")
@@ -280,19 +280,12 @@ def _ports(service: Service) -> Iterator[str]:
 
 def _mounts(container: Row) -> Iterator[Mount]:
     for mount in dicts(container, "Mounts"):
-        is_volume = mount.get("Type") == "volume"
         driver = text(mount, "VolumeOptions", "DriverConfig", "Name")
-        default = "local" if is_volume else None
-        source = text(mount, "Source")
-        yield Mount(
-            target=text(mount, "Target"),
-            type=text(mount, "Type") or "bind",
-            source="" if is_volume else source,
-            volume=source or None if is_volume else None,
-            driver=driver or default,
-            is_writable=mount.get("ReadOnly") is not True,
-            is_remote=driver not in ("", "local"),
-        )
+        is_writable = mount.get("ReadOnly") is not True
+        own = mount_of({"Type": "bind", **mount}, is_writable=is_writable)
+        default = "local" if own.type == "volume" else None
+        is_remote = driver not in ("", "local")
+        yield replace(own, driver=driver or default, is_remote=is_remote)
 
 
 def to_service(service: Service) -> Row:
