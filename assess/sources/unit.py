@@ -24,10 +24,8 @@ from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
-from assess.sources.values import Texts, dig, integer, joined, text
+from assess.sources.values import Texts, Words, dig, integer, joined, text
 from assess.sources.volumes import Mount, volume_id
-
-Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from assess.sources.csv_records import lookup, rows, vocabulary
 
 Step = str | int  # a key of an object, or a position in a list
 Object = dict[str, Any]  # of a payload
+Words = tuple[str, ...]
 Texts = dict[str, str]  # by name, such as labels, tags and variables
 MIB = 2**20
 MAX_CELL = 200  # characters of a name or a version; more is no name

@@ -16,7 +16,7 @@ from assess.sources.listing import labelled, names_of
 from assess.sources.replica import declared_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, is_checked, port_text, service_row, share
-from assess.sources.values import Texts, as_list, memory_size, picked
+from assess.sources.values import Texts, Words, as_list, memory_size, picked
 from assess.sources.volumes import Mount, mount_of, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -246,7 +246,7 @@ def _secrets(container: Section) -> Iterator[tuple[str, str]]:
             yield options.get("target") or name, ""
 
 
-def _listed(container: Section, key: str, flag: str) -> tuple[str, ...]:
+def _listed(container: Section, key: str, flag: str) -> Words:
     """Return the words of a key, and the values of a flag that may stand several times."""
     words = _words(" ".join(container.get(key, [])))
     handed = _flag_list(as_list(container, "PodmanArgs"))
