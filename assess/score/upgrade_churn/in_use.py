@@ -108,7 +108,10 @@ def _shipped(product: str, release: str) -> dict[str, Any]:
     kernel = reference.shipped(product, release, "default_kernel")
     cgroup = reference.shipped(product, release, "cgroup_default")
     if product == KERNEL:
-        kernel = release
+        kernel, cgroup = (
+            release,
+            "",
+        )  # a kernel alone leaves the control groups as they are
     return {"kernel": number_of(kernel), "cgroup": cgroup and cgroup[-1]}
 
 
