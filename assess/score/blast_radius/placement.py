@@ -22,16 +22,8 @@ INFRASTRUCTURE = ("host", "az", "engine", "image", "base_image", "volume", "clus
 KINDS = ("service", "ext", *INFRASTRUCTURE[:-1], "registry", "cluster")
 RUNNING = "running"
 _PLACED = [
-    "workload_id",
-    "service_id",
-    "state",
-    "source_kind",
-    "host_id",
-    "cluster",
-    "image_ref",
-    "repository",
-    "tag",
-    "image_digest",
+    *("workload_id", "service_id", "state", "source_kind", "host_id", "cluster"),
+    *("image_ref", "repository", "tag", "image_digest"),
 ]
 PAIR = ["element_kind", "element", "service_id"]
 
@@ -129,10 +121,7 @@ def running_engines(inventory: Inventory) -> DataFrame:
 
 
 def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> DataFrame:
-    """List replicas with the engines of their host as ``element``.
-
-    NA where these are unknown, or nobody knows whether a replica runs on an engine.
-    """
+    """List replicas with the engines of their host as ``element``; NA where these are unknown."""
     may_run = on_engine(replicas, policy)
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]

@@ -210,6 +210,7 @@ def test_a_replica_of_unknown_host_may_be_where_the_upgrade_breaks_something():
             "workload_id": f"w{n}",
             "service_id": "shop",
             "host_id": host,
+            "source_kind": "container",
             "state": "running",
         }
         for n, host in enumerate(["h1", None])
