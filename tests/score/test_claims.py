@@ -1029,6 +1029,7 @@ def test_what_breaks_allows_for_the_breaks_that_no_rule_foretells():
             "workload_id": f"w{n}",
             "service_id": f"s{n}",
             "host_id": "h",
+            "source_kind": "container",
             "state": "running",
         }
         for n in range(60)
