@@ -42,7 +42,7 @@ def validate(directory: str | Path) -> DataFrame:
 def _read(
     directory: Path, only: Collection[str] = ()
 ) -> tuple[Inventory, DataFrame, DataFrame]:
-    """Return the inventory, its problems, and the Parquet files that cannot be read."""
+    """Return the inventory, its problems, and the files that are missing or cannot be read."""
     if not directory.is_dir():
         raise AssessError(
             f"there is no snapshot at {directory}",
@@ -67,6 +67,13 @@ def _read(
             problem = frames.problem(file.stem, file.name, "a readable file", reason)
             # a person can mend a CSV file by hand, so it stays an error
             (lost if file.suffix == ".parquet" else problems).append(problem)
+    manifest = read_manifest(directory)
+    for name in missing_files(directory, manifest):
+        frame = Path(name).stem
+        # a frame may have been written anew as CSV
+        if frame in (only or frames.names()) and frame not in tables:
+            reason = f"is missing, though {MANIFEST} lists it"
+            lost.append(frames.problem(frame, name, "a readable file", reason))
     # with nothing readable at all there is no fleet to assess
     if not tables:
         problems += lost
@@ -80,7 +87,6 @@ def _read(
     if lost:
         # a lost file is a call that failed: its frame is unknown, not empty
         tables["coverage"] = _with_lost(tables.get("coverage"), unread)
-    manifest = read_manifest(directory)
     quarter = str(manifest.get("quarter", ""))
     inventory, unsound = build(
         tables, manifest.get("snapshot_at"), quarter, f"{directory}/"
@@ -89,8 +95,14 @@ def _read(
     return inventory, frames.join_problems([*problems, unsound]), unread
 
 
+def missing_files(directory: Path, manifest: dict[str, Any]) -> list[str]:
+    """Return the files that a snapshot had when it was written, and has no longer."""
+    written = manifest.get("sha256", {})
+    return [name for name in written if not (directory / name).is_file()]
+
+
 def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:
-    """Return the coverage with a row for each file of the snapshot that cannot be read."""
+    """Return the coverage with a row for each file of the snapshot that is lost."""
     rows = [
         frames.row(
             "coverage",

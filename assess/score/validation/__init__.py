@@ -37,7 +37,7 @@ CHECKS = (  # the tables of `validate`
     "learned_judged",
 )
 MEASURE = ["measure", "value", "lo", "hi", "n"]
-HELD = "observed inside the interval of one failure, floor in sample"
+HELD = "observed share within its interval (floor fitted to the same failures)"
 
 
 def validate(  # noqa: PLR0913
@@ -302,7 +302,7 @@ def measures(
         # of one element all resamples are alike: nothing tells how far the ratio is off
         ends = middle(shares, level) if len(both) > 1 else (np.nan, np.nan)
         ratio = (point, *ends)
-    rows = [("observed to predicted", *ratio, len(calibration))]
+    rows = [("observed share over predicted share", *ratio, len(calibration))]
 
     def add(measure: str, holds: Series) -> None:
         share = jeffreys_interval(int(holds.sum()), len(holds), level=level)
@@ -314,8 +314,9 @@ def measures(
         add(f"{HELD}: {kind}", part)
     incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
-    is_single = listed.map(lambda text: len(set(ids(text)))) <= 1
+    services_n = listed.map(lambda text: len(set(ids(text))))
+    is_single = services_n <= 1
     for name, side in (("containers", CONTAINER), ("hosts", HOST)):
         on_side = is_single[surely(incidents["side"].eq(side))]
-        add(f"at most one service touched, {name}", on_side)
+        add(f"incidents of one service only, {name}", on_side)
     return DataFrame(rows, columns=MEASURE)
