@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property
 from typing import Any
@@ -68,6 +68,7 @@ class Unit:
     role: str | None = None  # main, sidecar or init; None where it is alone
     is_process: bool = False  # of its host, in no container
     asks: tuple[str, ...] = ()  # settings of its platform that it asks for
+    proxies: Collection[str] = ()  # that route to it
     beside: tuple[Unit, ...] = ()  # the other containers of the same replica
 
     @property
@@ -89,6 +90,11 @@ class Unit:
     def ports_text(self) -> str | None:
         """Ports, joined by semicolons."""
         return joined(sorted(self.ports))
+
+    @property
+    def is_opened(self) -> bool | None:
+        """Whether a proxy or a port of its machine opens it to others; None where nobody knows."""
+        return True if self.proxies or any(map(is_published, self.ports)) else None
 
     @property
     def kept(self) -> Texts:
@@ -313,7 +319,7 @@ def merge_services(rows: Rows) -> Rows:
 def _merged(group: Rows) -> Row:
     row = dict(group[0])
     for column, decisive in _DECISIVE.items():
-        row[column] = any_of([member[column] for member in group], decisive)
+        row[column] = any_of([member.get(column) for member in group], decisive)
     checked = {member["health_checked"] for member in group} - {None}
     row["health_checked"] = all(checked) if checked else None
     platforms = {member["platform"] for member in group}
@@ -332,6 +338,7 @@ def any_of(values: list[Any], decisive: Any) -> Any:
 
 _DECISIVE = {
     "kind": "web",
+    "public": True,
     "stateful": True,
     "logs_exported": True,
     "secrets_in_image": True,
@@ -346,6 +353,12 @@ def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
         if inner:
             published = f"{outer}->" if outer else ""
             yield f"{published}{inner}/{text(binding, 'protocol').lower() or 'tcp'}"
+
+
+def is_published(port: str) -> bool:
+    """Return whether a port is published on an address that other machines reach."""
+    outer, arrow, _ = port.rpartition("->")
+    return bool(arrow) and not outer.startswith(("127.", "localhost:", "::1:"))
 
 
 def runs_as_root(user: str) -> bool | None:

@@ -123,12 +123,6 @@ def port_text(item: Any) -> str:
     return f"{prefix}{published}->{inner}" if published else inner
 
 
-def is_published(port: str) -> bool:
-    """Return whether a port is published on an address that other machines reach."""
-    outer, arrow, _ = port.rpartition("->")
-    return bool(arrow) and not outer.startswith(("127.", "localhost:", "::1:"))
-
-
 def mount(item: Any) -> tuple[str, Row]:
     """Return the target of ``data:/var/lib/x:ro``, and its type, source, read_only."""
     if isinstance(item, dict):

@@ -8,6 +8,7 @@ from assess.linear import Linear
 from assess.sources.base import Names, Row, Rows
 from assess.sources.edges.rows import Text, command_line
 from assess.sources.listing import labelled, names_of
+from assess.sources.routing import routers_of
 from assess.sources.unit import Unit
 from assess.sources.values import (
     Texts,
@@ -47,7 +48,8 @@ class Group:
         self.is_job = text(job, "Type") in ("batch", "sysbatch")  # ends by itself
         unit = _to_unit(self)
         self.names = self._names(unit, is_alone=is_alone)
-        self.unit = replace(unit, names=self.names)
+        proxies = routers_of(self.labels, dict(unit.environment))
+        self.unit = replace(unit, names=self.names, proxies=proxies)
 
     @property
     def labels(self) -> Texts:

@@ -55,7 +55,6 @@ class Service:
         # The command line lists services without most of what they declare.
         self.is_listed = not item.get("Version")
         container = table(self.task, "ContainerSpec")
-        self.labels = table(self.spec, "Labels") | table(container, "Labels")
         labels, _ = keep_labels(self.spec.get("Labels"))
         labels |= keep_labels(container.get("Labels"))[0]
         self.stack = labels.get(SWARM_STACK, "")
@@ -63,7 +62,9 @@ class Service:
         labels[SWARM_SERVICE] = self.name
         names = container_names(labels, unit.kept, unit.image_ref, self.name)
         self.names = names[:-1]  # the last is that of a container
-        self.unit = replace(unit, names=self.names)
+        every = table(self.spec, "Labels") | table(container, "Labels")
+        proxies = routers_of(every, dict(unit.environment))
+        self.unit = replace(unit, names=self.names, proxies=proxies)
 
     @property
     def replicas(self) -> float | None:
@@ -296,9 +297,7 @@ def to_service(service: Service) -> Row:
     """Return the row of the services frame."""
     row = service_row(service.unit, is_complete=not service.is_listed)
     # Swarm publishes a port on every node, on all of its addresses.
-    is_published = any("->" in port for port in service.unit.ports)
-    is_routed = bool(routers_of(service.labels, service.unit))
-    row["public"] = True if is_published or is_routed else None
+    row["public"] = service.unit.is_opened
     return row | ({"secrets_in_image": None} if service.is_listed else {})
 
 
@@ -325,8 +324,8 @@ def to_dependencies(services: list[Service]) -> Rows:
     rows = []
     for service in services:
         rows += service.unit.needs(siblings, service.stack)
-    routed = [(service.unit, service.labels) for service in services]
-    return distinct([*rows, *routed_calls(routed, "swarm-labels")])
+    units = [service.unit for service in services]
+    return distinct([*rows, *routed_calls(units, "swarm-labels")])
 
 
 def to_deployment(service: Service, cluster: str, key: str) -> Rows:
