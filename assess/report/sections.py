@@ -112,8 +112,8 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
         table_of("service-blast", services),
         *_parts_on_predictions(scores, pictures),
     ]
-    said = [text, *_judged(scores)]
-    return Section("blast-radius", "Blast radius", said, parts, warnings)
+    paragraphs = [text, *_judged(scores)]
+    return Section("blast-radius", "Blast radius", paragraphs, parts, warnings)
 
 
 def _judged(scores: Assessment) -> list[str]:
@@ -124,14 +124,14 @@ def _judged(scores: Assessment) -> list[str]:
 
 def _parts_on_predictions(scores: Assessment, pictures: Pictures) -> list[Part]:
     """Return the parts on validation, and on experiments, best first."""
-    held = scores.blast_radius.details["calibration_measures"]
-    held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
-    held = held[held["n"].gt(0)]  # a prior is no observation
+    measures = scores.blast_radius.details["calibration_measures"]
+    measures = measures.rename(columns={"lo": "value_lo", "hi": "value_hi"})
+    measures = measures[measures["n"].gt(0)]  # a prior is no observation
     tried = scores.experiments.frame.reset_index()
     names = element_labels(tried["element_kind"], tried["element"])
     places = [element_label(*place.split(" ", 1)) for place in tried["safest"]]
     return [
-        table_of("predictions-held", held),
+        table_of("predictions-held", measures),
         pictures("experiments"),
         table_of("experiments", tried.assign(label=names, place=places)),
     ]

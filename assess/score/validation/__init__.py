@@ -111,17 +111,17 @@ def judge(
     seen = evidence.seen[rows]
     down = seen & evidence.down[rows]
     known = _pairs(affected, topology.services, set(elements))
-    said = np.zeros(seen.shape)
+    shown = np.zeros(seen.shape)
     for row, name in enumerate(elements):
         if name in known:
             service, p = known[name]
-            said[row, service] = p[0]
+            shown[row, service] = p[0]
     rules: dict[Rule, Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
     }
     fitted = policy["blast_radius"]["learned_edges"] == "use"
-    rules[SHOWN, IN_SAMPLE if fitted else ""] = said
+    rules[SHOWN, IN_SAMPLE if fitted else ""] = shown
     taught = (0, 0)
     if learns(policy, evidence.failures):
         left_out, reach = leave_out.left_out(evidence, policy, rows, sampling)
