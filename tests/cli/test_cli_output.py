@@ -59,13 +59,19 @@ def test_csv_refuses_several_tables():
 
 
 @pytest.mark.parametrize(
-    ("name", "start"),
-    [("x.json", "{"), ("x.csv", "frame,"), ("x.md", "| frame |"), ("x.txt", "frame   ")],
+    ("name", "start", "format"),
+    [
+        ("x.json", "{", "json"),
+        ("x.csv", "frame,", "csv"),
+        ("x.md", "| frame |", "markdown"),
+        ("x.txt", "frame   ", "text"),
+        ("x.pdf", "frame   ", "text"),
+    ],
 )
-def test_the_suffix_names_the_format(call, sample, tmp_path, name, start):
+def test_the_suffix_names_the_format(call, sample, tmp_path, name, start, format):
     result = call("show", sample, "-o", f"new/{name}")
     assert result.stdout == ""
-    assert result.stderr == f"wrote new/{name}\n"
+    assert result.stderr == f"wrote new/{name} as {format}\n"
     assert (tmp_path / "new" / name).read_text().startswith(start)
 
 
