@@ -172,14 +172,16 @@ def stale(scores: Assessment) -> list[str]:
     hosts = scores.inventory["hosts"]
     old = hosts[surely(hosts["facts_age_hours"] > 24 * STALE_DAYS)]
     if len(old):
-        what = f"The facts of {len(old)} of {len(hosts)} hosts"
-        warnings.append(f"{what} are older than {STALE_DAYS} days.")
+        warnings.append(
+            f"The facts of {len(old)} of {len(hosts)} hosts are older than {STALE_DAYS} days."
+        )
     atoms = scores.readiness.details["atoms"]
     age = at - atoms["observed_at"]
     aged_n = int(surely(age.dt.days > STALE_DAYS).sum())
     if aged_n:
-        what = f"{counted(aged_n, 'answer')} to checks"
-        warnings.append(f"More than {STALE_DAYS} days old: {what}.")
+        warnings.append(
+            f"More than {STALE_DAYS} days old: {counted(aged_n, 'answer')} to checks."
+        )
     return warnings
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -151,31 +151,32 @@ def table_of(
     return Table(name, columns=columns, frame=frame, **about)
 
 
-@dataclass(frozen=True)
+class Drawn(NamedTuple):
+    """What a figure shows."""
+
+    svg: str
+    alt: str  # a sentence that describes it
+    empty: str  # why it shows nothing; "" if it shows something
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A figure."""
 
     id: str  # anchor and file name
     caption: str  # how to read it
-    # returns the SVG, its description, and the reason why nothing is drawn
-    drawing: Callable[[], tuple[str, str, str]]
+    axes: Axis  # draws it
     fold: str = ""  # heading while it is folded; "" leaves it open
     is_printed: bool = True  # whether paper shows it while it is folded
 
-    @property
-    def svg(self) -> str:
-        """The drawing."""
-        return self.drawing()[0]
-
-    @property
-    def alt(self) -> str:
-        """A sentence that describes it."""
-        return self.drawing()[1]
-
-    @property
-    def empty(self) -> str:
-        """Why it shows nothing; "" if it shows something."""
-        return self.drawing()[2]
+    @cached_property
+    def drawn(self) -> Drawn:
+        """The drawing, made when it is first asked for."""
+        ax = self.axes()
+        empty = "" if ax.axison else ax.texts[0].get_text()
+        # before `svg` closes the figure
+        description = figures.describe(ax)
+        return Drawn(figures.svg(ax), description, empty)
 
 
 @dataclass(frozen=True)
@@ -374,18 +375,9 @@ class Pictures:
 
 
 def picture(name: str, axes: Axis, **words: object) -> Picture:
-    """Return a figure that is drawn once, when it is first asked for."""
+    """Return a figure with its texts."""
     [about] = described("pictures.csv", name, **words)
-
-    @cache
-    def drawing() -> tuple[str, str, str]:
-        ax = axes()
-        # before `svg` closes the figure
-        description = figures.describe(ax)
-        empty = "" if ax.axison else ax.texts[0].get_text()
-        return figures.svg(ax), description, empty
-
-    return Picture(name, drawing=drawing, **about)
+    return Picture(name, axes=axes, **about)
 
 
 def kinds_shown(scores: Assessment) -> list[str]:

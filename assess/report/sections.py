@@ -18,8 +18,6 @@ from assess.report.model import (
 from assess.score.assessment import Assessment
 from assess.words import element_label, element_labels
 
-NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
-
 
 def decision(scores: Assessment) -> Section:
     """Return the first section: the answers of a decision meeting, and the short list."""
@@ -112,14 +110,9 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
         table_of("service-blast", services),
         *_parts_on_predictions(scores, pictures),
     ]
-    paragraphs = [text, *_judged(scores)]
+    verdicts = blast.details["learned_judged"]["verdict"]
+    paragraphs = [text, *dict.fromkeys(verdicts)]
     return Section("blast-radius", "Blast radius", paragraphs, parts, warnings)
-
-
-def _judged(scores: Assessment) -> list[str]:
-    """Return sentences on the validation of predictions with left-out failures."""
-    verdicts = scores.blast_radius.details["learned_judged"]["verdict"]
-    return list(dict.fromkeys(verdicts)) or [NO_FAILURE]
 
 
 def _parts_on_predictions(scores: Assessment, pictures: Pictures) -> list[Part]:

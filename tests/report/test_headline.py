@@ -53,7 +53,7 @@ def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy):
         unknown = {row["label"] for row in tables["elements"] if row[column] is None}
         assert unknown == {"host vm-1", "host vm-2"}
     (figure,) = (one for one in report.pictures() if one.id == "blast-elements")
-    assert figure.svg.count("unknown") >= 2
+    assert figure.drawn.svg.count("unknown") >= 2
     # nobody saw a failure: what a prior says was not observed
     assert tables["predictions-held"] == []
 

@@ -386,11 +386,11 @@ def _running_n(live: View, values: Series) -> Series:
     state = live.table["state"]
     running = state.eq("running").mask(state.eq("declared"))  # nobody saw it
     running = running.where(is_replica(live.table), other=False)
-    may_run = running.fillna(value=True).to_numpy(dtype=bool)
+    may_run = running.fillna(value=True).to_numpy(bool)
     codes, _ = pd.factorize(values)
     is_unknown = codes < 0
     # one replica of unknown state or place makes the whole count unknown
-    vague = running.isna().to_numpy(dtype=bool) | (may_run & is_unknown)
+    vague = running.isna().to_numpy(bool) | (may_run & is_unknown)
     pairs = DataFrame({"service": live.codes, "value": codes})
     distinct = pairs[may_run & ~is_unknown].drop_duplicates()
     count = live.count(distinct.index).astype(float)
