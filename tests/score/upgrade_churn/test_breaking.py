@@ -625,6 +625,9 @@ UNTOLD = {"kernel": None, "cgroup_version": None}
 KEEPS_V1 = {"os_name": "Debian GNU/Linux 10 (buster)", **UNTOLD}
 HAS_V2 = {"os_name": "Debian GNU/Linux 12 (bookworm)", **UNTOLD}
 TALOS = {"os_name": "talos", "os_version": "1.8", **UNTOLD}
+OF_FEDORA = {"os_name": "fedora", "os_version": "41", **UNTOLD}
+OF_BOTTLEROCKET = {"os_name": "bottlerocket", "os_version": "1.40", **UNTOLD}
+OF_THE_NODE = {"BOTTLEROCKET-1.57-jdk": "may"}
 
 
 @pytest.mark.parametrize(
@@ -645,6 +648,10 @@ TALOS = {"os_name": "talos", "os_version": "1.8", **UNTOLD}
         (TALOS, "talos:1.10", "amazoncorretto:21.0.5", {"SYSTEM-6.12-jdk": "may"}),
         (TALOS | {"os_version": "1.9"}, "talos:1.10", "amazoncorretto:21.0.5", {}),
         (TALOS, "talos:1.10", "amazoncorretto:25", {}),
+        (OF_FEDORA, "fedora:42", "amazoncorretto:21.0.6", {"SYSTEM-6.12-jdk": "may"}),
+        (OF_FEDORA, "fedora:42", "amazoncorretto:21.0.7", {}),
+        (OF_BOTTLEROCKET, "bottlerocket:1.57", "openjdk:17.0.2", OF_THE_NODE),
+        (OF_BOTTLEROCKET, "bottlerocket:1.56", "openjdk:17.0.2", {}),
         # a kernel alone is a target of every system
         (
             {"kernel": "6.18.7"},
