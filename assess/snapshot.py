@@ -68,10 +68,11 @@ def _read(
             # a person can mend a CSV file by hand, so it stays an error
             (lost if file.suffix == ".parquet" else problems).append(problem)
     manifest = read_manifest(directory)
-    for name in missing_files(directory, manifest):
+    for name in manifest.get("sha256", {}):
         frame = Path(name).stem
-        # a frame may have been written anew as CSV
-        if frame in (only or frames.names()) and frame not in tables:
+        # a file that cannot be read is there; a frame may have been written anew as CSV
+        is_gone = frame not in tables and not (directory / name).is_file()
+        if is_gone and frame in (only or frames.names()):
             reason = f"is missing, though {MANIFEST} lists it"
             lost.append(frames.problem(frame, name, "a readable file", reason))
     # with nothing readable at all there is no fleet to assess
@@ -93,12 +94,6 @@ def _read(
     )
     inventory = replace(inventory, is_invented=manifest.get("invented") is True)
     return inventory, frames.join_problems([*problems, unsound]), unread
-
-
-def missing_files(directory: Path, manifest: dict[str, Any]) -> list[str]:
-    """Return the files that a snapshot had when it was written, and has no longer."""
-    written = manifest.get("sha256", {})
-    return [name for name in written if not (directory / name).is_file()]
 
 
 def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:

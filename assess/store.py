@@ -177,7 +177,9 @@ def _moment(path: Path) -> tuple[pd.Timestamp, str]:
     if "snapshot_at" not in manifest:
         inventory = snapshot.load(path)
         return inventory.snapshot_at, inventory.quarter
-    if lost := snapshot.missing_files(path, manifest):
+    written = manifest.get("sha256", {})
+    lost = [name for name in written if not (path / name).is_file()]
+    if lost:
         raise AssessError(f"{path} has lost {', '.join(lost)}")
     when = manifest["snapshot_at"]
     return when, str(manifest.get("quarter") or quarter_of(when))

@@ -174,8 +174,7 @@ class Picture:
         """The drawing, made when it is first asked for."""
         ax = self.axes()
         empty = "" if ax.axison else ax.texts[0].get_text()
-        # before `svg` closes the figure
-        description = figures.describe(ax)
+        description = figures.describe(ax)  # before `svg` closes the figure
         return Drawn(figures.svg(ax), description, empty)
 
 

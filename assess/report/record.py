@@ -351,7 +351,7 @@ def _end_of_life(days: Any) -> str:
     return f"next end of life in {days:,.0f} days"
 
 
-# measures of a move: the sentence about each, and the fact to find out where it is unknown
+# of a move: the sentence about each measure, and the fact to find out where it is unknown
 _OF_A_MOVE = (
     (
         "delta",

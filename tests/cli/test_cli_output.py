@@ -59,16 +59,17 @@ def test_csv_refuses_several_tables():
 
 
 @pytest.mark.parametrize(
-    ("name", "start", "format"),
+    ("name", "start"),
     [
-        ("x.json", "{", "json"),
-        ("x.csv", "frame,", "csv"),
-        ("x.md", "| frame |", "markdown"),
-        ("x.txt", "frame   ", "text"),
-        ("x.pdf", "frame   ", "text"),
+        ("x.json as json", "{"),
+        ("x.csv as csv", "frame,"),
+        ("x.md as markdown", "| frame |"),
+        ("x.txt as text", "frame   "),
+        ("x.pdf as text", "frame   "),
     ],
 )
-def test_the_suffix_names_the_format(call, sample, tmp_path, name, start, format):
+def test_the_suffix_names_the_format(call, sample, tmp_path, name, start):
+    name, _, format = name.partition(" as ")
     result = call("show", sample, "-o", f"new/{name}")
     assert result.stdout == ""
     assert result.stderr == f"wrote new/{name} as {format}\n"

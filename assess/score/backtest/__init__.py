@@ -331,9 +331,7 @@ def _judged(services: DataFrame, policy: Policy) -> DataFrame:
         minutes=services["minutes"].to_numpy(float),
     )
     hit = forecast.hit
-    metrics = ["auc", "auc_gain"]
-    for name in PROPER:
-        metrics += [name, f"{name}_gain"]
+    metrics = ["auc", "auc_gain", *(n for name in PROPER for n in (name, f"{name}_gain"))]
     metrics += ["kendall_tau", "auc_readiness"]
     index = pd.Index(metrics, name="metric")
     columns = ["value", "lo", "hi", "baseline_history", "baseline_random"]

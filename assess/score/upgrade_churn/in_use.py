@@ -99,16 +99,16 @@ def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     moves = {f"to_{name}": fact for name, fact in _shipped(product, target).items()}
     moves["to_system"] = f"{product} {target}"
     table = table.assign(version=release, **moves)
-    table.loc[release.isna(), list(moves)] = pd.NA  # it may be another system
+    table.loc[release.isna(), [*moves]] = pd.NA  # it may be another system
     return _typed(table, "workloads")
 
 
 def _shipped(product: str, release: str) -> dict[str, Any]:
     """Return the kernel and the control groups that a release of a system brings."""
+    if product == KERNEL:  # alone it leaves the control groups as they are
+        return {"kernel": number_of(release), "cgroup": ""}
     kernel = reference.shipped(product, release, "default_kernel")
     cgroup = reference.shipped(product, release, "cgroup_default")
-    if product == KERNEL:
-        kernel = release
     return {"kernel": number_of(kernel), "cgroup": cgroup and cgroup[-1]}
 
 

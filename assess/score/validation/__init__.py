@@ -314,8 +314,7 @@ def measures(
         add(f"{HELD}: {kind}", part)
     incidents = exposure.sound.dropna(subset=["service_id", "affected_services"])
     listed = incidents["affected_services"] + ";" + incidents["service_id"]
-    services_n = listed.map(lambda text: len(set(ids(text))))
-    is_single = services_n <= 1
+    is_single = listed.map(lambda text: len(set(ids(text)))) <= 1
     for name, side in (("containers", CONTAINER), ("hosts", HOST)):
         on_side = is_single[surely(incidents["side"].eq(side))]
         add(f"incidents of one service only, {name}", on_side)

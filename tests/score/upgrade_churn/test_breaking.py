@@ -644,6 +644,8 @@ OF_THE_NODE = {"BOTTLEROCKET-1.57-jdk": "may"}
             "ibm-semeru-runtimes:open-17.0.7_7-jre",
             {"SYSTEM-cgroup-jdk": "may"},
         ),
+        (KEEPS_V1, "debian:11", "google/cadvisor", {"SYSTEM-cgroup-cadvisor": "may"}),
+        (KEEPS_V1, "debian:11", "gcr.io/cadvisor/cadvisor:v0.47.2", {}),
         # so with its kernel
         (TALOS, "talos:1.10", "amazoncorretto:21.0.5", {"SYSTEM-6.12-jdk": "may"}),
         (TALOS | {"os_version": "1.9"}, "talos:1.10", "amazoncorretto:21.0.5", {}),
@@ -687,6 +689,9 @@ OLD_K3S = {"runtime": "containerd", "version": "1.6.8", "kubelet_version": "1.24
     [
         ({"network_backend": "cni"}, OF_RHEL_9, "rhel:10", {"SYSTEM-podman-cni": "will"}),
         ({"network_backend": "netavark"}, OF_RHEL_9, "rhel:10", {}),
+        # another kernel is not another release
+        ({"network_backend": "cni"}, OF_RHEL_9, "kernel:6.12", {}),
+        ({"runtime": "docker", "version": "19.03.8"}, OF_RHEL_9, "kernel:6.12", {}),
         # who keeps cgroup v1 against the default of a release was told so
         ({}, OF_RHEL_9 | {"cgroup_version": "1"}, "rhel:10", {"SYSTEM-cgroup-v1": "may"}),
         ({}, KEEPS_V1 | {"cgroup_version": "1"}, "debian:13", {}),
