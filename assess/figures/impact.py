@@ -47,9 +47,8 @@ def _scale(table: DataFrame) -> tuple[float, float]:
 
 def _few_unknown(table: DataFrame) -> DataFrame:
     """Put most unknown rows of a long figure last, so that they do not hide the others."""
-    is_unknown = table["point"].isna()
-    is_long = len(table) > ROWS_SHOWN
-    is_late = is_long & is_unknown & (is_unknown.cumsum() > UNKNOWN_SHOWN)
+    is_unknown = table["point"].isna() & (len(table) > ROWS_SHOWN)
+    is_late = is_unknown & (is_unknown.cumsum() > UNKNOWN_SHOWN)
     return pd.concat([table[~is_late], table[is_late]], ignore_index=True)
 
 

@@ -177,10 +177,10 @@ def stale(scores: Assessment) -> list[str]:
         )
     atoms = scores.readiness.details["atoms"]
     age = at - atoms["observed_at"]
-    aged_n = int(surely(age.dt.days > STALE_DAYS).sum())
-    if aged_n:
+    n = surely(age.dt.days > STALE_DAYS).sum()
+    if n:
         warnings.append(
-            f"More than {STALE_DAYS} days old: {counted(aged_n, 'answer')} to checks."
+            f"More than {STALE_DAYS} days old: {counted(n, 'answer')} to checks."
         )
     return warnings
 
