@@ -542,7 +542,7 @@ def node(
 )
 @pytest.mark.parametrize("product", ["k3s", "rke2"])
 def test_what_k3s_is_given_is_a_setting_of_its_node(given, flags, product):
-    note = given if given == "[" else json.dumps(given)
+    note = given if given == "[" else json.dumps(given, separators=(",", ":"))
     seen = node(notes={f"{product}.io/node-args": note})
     batch = to_batch({"nodes": [seen]}, "edge")
     (row,) = batch.rows["engines"]

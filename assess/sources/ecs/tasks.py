@@ -21,6 +21,7 @@ from assess.sources.ecs.definitions import (
 from assess.sources.replica import Replicas, replica_rows
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
+    Words,
     by_name,
     dicts,
     int_of,
@@ -106,7 +107,7 @@ def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
     return replace(one(unit, main), beside=beside)
 
 
-def known_as(task: Row) -> tuple[str, ...]:
+def known_as(task: Row) -> Words:
     """Return the ids by which the engine of an instance knows the task and its containers."""
     containers = (text(c, "runtimeId") for c in dicts(task, "containers"))
     return tuple(filter(None, (last_of(task, "taskArn"), *containers)))

@@ -181,12 +181,9 @@ def given_flags(node: Row) -> str | None:
     """Return what K3s or RKE2 is given on its command line, for itself and for the parts in it."""
     notes = table(node, "metadata", "annotations")
     given = next((text(notes, key) for key in notes if key.endswith(_GIVEN)), "")
-    with suppress(YAMLError, ValueError, TypeError):
-        (words,) = load_documents(given)
-        line = " ".join(map(str, ["kubelet", *words]))
-        # what is meant for a part is read as the part is given it
-        return joined(parts_of_cell(of_command(_OF_PART.sub("--", line)))[1:])
-    return None
+    # a list in JSON; what is meant for a part is read as the part is given it
+    line = _OF_PART.sub("--", given.strip('[]"').replace('","', " "))
+    return joined(parts_of_cell(of_command(f"kubelet {line}"))[1:])
 
 
 def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:

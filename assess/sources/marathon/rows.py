@@ -17,6 +17,7 @@ from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, service_row
 from assess.sources.values import (
     Texts,
+    Words,
     by_name,
     dicts,
     healthy,
@@ -191,7 +192,7 @@ def _to_unit(app: App) -> Unit:
     )
 
 
-def _added(app: App, key: str) -> tuple[str, ...]:
+def _added(app: App, key: str) -> Words:
     """Return the values of a parameter that may stand several times."""
     return tuple(text(p, "value") for p in app.parameters if p.get("key") == key)
 

@@ -23,7 +23,7 @@ from assess.sources.values import (
     text,
     texts,
 )
-from assess.sources.volumes import Mount, split_volume
+from assess.sources.volumes import Mount, mount_of, split_volume
 
 # Of a template: values that are only known where it is rendered.
 _FETCH = Linear(r"\b(?:key|keyOrDefault|ls|safeTree|tree|nomadVar|nomadVarList)\s+[\"`]")
@@ -203,16 +203,8 @@ def _mounts(group: Group, task: Row) -> Iterator[Mount]:
         if mount := split_volume(option):
             yield _within_allocation(mount)
     for entry in dicts(config, "mounts") + dicts(config, "mount"):
-        kind = text(entry, "type") or "volume"
-        source = text(entry, "source")
-        mount = Mount(
-            target=text(entry, "target"),
-            type=kind,
-            source="" if kind == "volume" else source,
-            volume=source or None if kind == "volume" else None,
-            is_writable=entry.get("readonly") is not True,
-        )
-        yield _within_allocation(mount)
+        is_writable = entry.get("readonly") is not True
+        yield _within_allocation(mount_of(entry, is_writable=is_writable))
     volumes = table(group.group, "Volumes")
     for entry in dicts(task, "VolumeMounts"):
         name = text(entry, "Volume")

@@ -20,6 +20,7 @@ from assess.sources.routing import routed_calls
 from assess.sources.unit import service_row
 from assess.sources.values import (
     Texts,
+    Words,
     billionths,
     by_name,
     dicts,
@@ -43,7 +44,7 @@ _LOOKUP = Linear(
 _RUN = re.compile(r"/(periodic|dispatch)-.*$")  # of a job that starts again and again
 _AWS = "platform.aws."
 
-ById = dict[tuple[str, ...], Row]
+ById = dict[Words, Row]
 
 
 def to_batch(lists: Found, cluster: str) -> Batch:

@@ -15,13 +15,14 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import labelled, names_of
 from assess.sources.replica import declared_rows
 from assess.sources.routing import routed_calls, routers_of
-from assess.sources.unit import Unit, is_checked, service_row, share
-from assess.sources.values import Texts, as_list, memory_size, picked
-from assess.sources.volumes import Mount, nfs_export, split_volume
+from assess.sources.unit import Unit, is_checked, port_text, service_row, share
+from assess.sources.values import Texts, Words, as_list, memory_size, picked
+from assess.sources.volumes import Mount, mount_of, nfs_export, split_volume
 
 SUFFIX = ".container"
 KUBE = ".kube"
-Options = dict[str, dict[str, list[str]]]  # values by section and key
+Section = dict[str, list[str]]  # values by key
+Options = dict[str, Section]  # values by section and key
 Others = Mapping[str, Options]  # the quadlets of a host, by the names of their files
 
 # where a quadlet says the name of what it makes
@@ -108,7 +109,7 @@ class Quadlet:
         return _last(self.options, "ContainerName") or f"systemd-{self.stem}"
 
     @cached_property
-    def pod(self) -> dict[str, list[str]]:
+    def pod(self) -> Section:
         """What the pod that it joins declares; the containers of a pod share a network."""
         return self.others.get(_last(self.options, "Pod"), {}).get("Pod", {})
 
@@ -201,7 +202,7 @@ def _to_unit(quadlet: Quadlet) -> Unit:
             "Exec",
         ),
         unread=tuple(as_list(container, "EnvironmentFile")),
-        ports=tuple(_port(port) for port in quadlet.ports),
+        ports=tuple(map(port_text, quadlet.ports)),
         mounts=tuple(_mounts(quadlet)),
         memory_limit_bytes=memory_size(memory),
         memory_unlimited=_is_unlimited(options, memory),
@@ -236,7 +237,7 @@ def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
-def _secrets(container: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+def _secrets(container: Section) -> Iterator[tuple[str, str]]:
     """Yield the variables that hold secrets of Podman; their values are elsewhere."""
     for line in as_list(container, "Secret"):
         name, _, rest = line.partition(",")
@@ -245,7 +246,7 @@ def _secrets(container: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
             yield options.get("target") or name, ""
 
 
-def _listed(container: dict[str, list[str]], key: str, flag: str) -> tuple[str, ...]:
+def _listed(container: Section, key: str, flag: str) -> Words:
     """Return the words of a key, and the values of a flag that may stand several times."""
     words = _words(" ".join(container.get(key, [])))
     handed = _flag_list(as_list(container, "PodmanArgs"))
@@ -277,15 +278,6 @@ def _is_unlimited(options: Options, memory: str) -> bool | None:
     return True
 
 
-def _port(text: str) -> str:
-    """Write a port as the frames do: ``8080->80/tcp``, or ``80/tcp`` without one outside."""
-    address, _, protocol = text.partition("/")
-    outside, _, inside = address.rpartition(":")
-    inner = f"{inside}/{protocol or 'tcp'}"
-    public = outside.removeprefix("0.0.0.0:").removeprefix("[::]:")
-    return f"{public}->{inner}" if public else inner
-
-
 def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
     container = quadlet.container
     for value in [*as_list(container, "Volume"), *as_list(quadlet.pod, "Volume")]:
@@ -296,16 +288,7 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
         yield Mount(target=value.partition(":")[0], type="tmpfs")
     for value in as_list(container, "Mount"):
         parts = dict(part.partition("=")[::2] for part in value.split(","))
-        kind = parts.get("type", "volume")
-        own = picked(parts, "mount option")
-        source = own["source"] or ""
-        mount = Mount(
-            target=own["target"] or "",
-            type=kind,
-            source=source if kind == "bind" else "",
-            volume=source or None if kind == "volume" else None,
-            is_writable=not {"ro", "readonly"} & parts.keys(),
-        )
+        mount = mount_of(parts, is_writable=not {"ro", "readonly"} & parts.keys())
         yield _with_volume(mount, quadlet.others)
 
 

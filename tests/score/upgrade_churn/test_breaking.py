@@ -644,6 +644,8 @@ OF_THE_NODE = {"BOTTLEROCKET-1.57-jdk": "may"}
             "ibm-semeru-runtimes:open-17.0.7_7-jre",
             {"SYSTEM-cgroup-jdk": "may"},
         ),
+        (KEEPS_V1, "debian:11", "google/cadvisor", {"SYSTEM-cgroup-cadvisor": "may"}),
+        (KEEPS_V1, "debian:11", "gcr.io/cadvisor/cadvisor:v0.47.2", {}),
         # so with its kernel
         (TALOS, "talos:1.10", "amazoncorretto:21.0.5", {"SYSTEM-6.12-jdk": "may"}),
         (TALOS | {"os_version": "1.9"}, "talos:1.10", "amazoncorretto:21.0.5", {}),
