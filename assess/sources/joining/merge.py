@@ -241,7 +241,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
         known = rows.assign(**rows[words].replace(UNKNOWN, pd.NA))
         groups = known.groupby(key, dropna=False)
         merged = groups.first()
-        merged["source"] = groups["source"].agg(_every_name).replace("", None)
+        if "source" not in key:  # of an answer it is the one that has it
+            merged["source"] = groups["source"].agg(_every_name).replace("", None)
         if words:
             first = rows.groupby(key, dropna=False)[words].first()
             merged[words] = merged[words].fillna(first)
