@@ -172,9 +172,8 @@ def stale(scores: Assessment) -> list[str]:
     hosts = scores.inventory["hosts"]
     old = hosts[surely(hosts["facts_age_hours"] > 24 * STALE_DAYS)]
     if len(old):
-        warnings.append(
-            f"The facts of {len(old)} of {len(hosts)} hosts are older than {STALE_DAYS} days."
-        )
+        what = f"The facts of {len(old)} of {len(hosts)} hosts"
+        warnings.append(f"{what} are older than {STALE_DAYS} days.")
     atoms = scores.readiness.details["atoms"]
     age = at - atoms["observed_at"]
     n = surely(age.dt.days > STALE_DAYS).sum()

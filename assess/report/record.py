@@ -319,13 +319,9 @@ def move_of(place: Row) -> str:
     parts = [
         f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
     ]
-    missing = []
-    for key, sentence, fact in _OF_A_MOVE:
-        text = in_words(place, key)
-        if text == UNKNOWN:
-            missing.append(fact)
-        else:
-            parts.append(sentence.format(text))
+    known = [(in_words(place, key), *words) for key, *words in _OF_A_MOVE]
+    parts += [sentence.format(text) for text, sentence, _ in known if text != UNKNOWN]
+    missing = [fact for text, _, fact in known if text == UNKNOWN]
     lacks = f" Not known: {sentence_list(missing)}." if missing else ""
     return f"{'; '.join(parts)}.{lacks}"
 

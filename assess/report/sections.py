@@ -74,8 +74,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section on the blast radius of elements and services."""
     blast = blast_radius_shown(scores)
     drawn = figures.blast_radius_data(blast).set_index(["element_kind", "element"])
-    elements = blast.frame.reindex(drawn.index).reset_index()
-    elements["label"] = drawn["label"].to_numpy()
+    elements = blast.frame.reindex(drawn.index).assign(label=drawn["label"]).reset_index()
     elements = elements[elements["element_kind"].isin(kinds_shown(scores))]
     order = figures.blast_services_data(blast)["service_id"]
     services = blast.details["services"].reindex(order).reset_index()
@@ -110,8 +109,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
         table_of("service-blast", services),
         *_parts_on_predictions(scores, pictures),
     ]
-    verdicts = blast.details["learned_judged"]["verdict"]
-    paragraphs = [text, *dict.fromkeys(verdicts)]
+    paragraphs = [text, *dict.fromkeys(blast.details["learned_judged"]["verdict"])]
     return Section("blast-radius", "Blast radius", paragraphs, parts, warnings)
 
 
