@@ -105,7 +105,7 @@ LAYERS = {
         "words",
         "writing",
     },
-    "notebooks": {"errors", "config", "writing"},
+    "notebooks": {"errors", "config", "store", "writing"},
     "mcp_server": {"_version", "errors", "score", "untrusted", "words"},
     "cli": None,
     "__init__": None,
@@ -145,7 +145,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2287,  # long texts stand beneath their row; a copy of the process does half of a report
+    "core": 2293,  # a file that a snapshot has lost; a copy of the process does half of a report
     "policy": 660,  # targets are checked word by word
     "reference": 1224,  # the names that it hands on, one a line
     "sources": 2691,  # proxies, ports and mounts are read in one place
@@ -164,7 +164,7 @@ BUDGETS = {
     "sources/frames": 123,  # a problem of many rows once
     "sources/hosts": 782,
     "sources/incidents": 1145,  # of a tool that nobody names, and of any other
-    "sources/joining": 999,  # what sources contradict each other in
+    "sources/joining": 1003,  # what sources contradict each other in
     "sources/kubernetes": 1717,  # what K3s is given
     "sources/managed": 760,
     "sources/marathon": 525,
@@ -194,7 +194,7 @@ BUDGETS = {
     "report": 2168,  # a first screen, records as pages, how predictions held
     "report/explorer": 417,
     "cli": 1956,  # the next step after an init that found nothing; swapped snapshots
-    "notebooks": 474,
+    "notebooks": 477,  # the snapshot of the quarter before, where none is named
     "sample": 525,
 }
 

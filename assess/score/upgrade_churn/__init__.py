@@ -309,7 +309,7 @@ def _tenants(placed: list[pace.Place], unsure: pd.Index) -> Floats:
     fullest = max(counts.values(), default=0) + len(unsure)
     tenants[NOWHERE] = (1, max(fullest, 1), 1)
     rows = [tenants[place.host_id] for place in placed]
-    return np.array(rows, dtype=float).reshape(-1, 3)
+    return np.array(rows, float).reshape(-1, 3)
 
 
 def _per_place(

@@ -155,7 +155,7 @@ def paces(
         base = fastest(*(system_rate(*image, since) for image in images))
         of_host = together(engine, system)
         found.append((of_host, together(of_host, base), chance))
-    by_place = np.array(found, dtype=float).reshape(-1, 3, 3)
+    by_place = np.array(found, float).reshape(-1, 3, 3)
     return by_place.transpose(1, 0, 2)
 
 
