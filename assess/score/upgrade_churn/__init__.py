@@ -344,10 +344,7 @@ def _per_service(rates: DataFrame) -> DataFrame:
 
 
 def _widen(frame: DataFrame, unplaced: Series, there: DataFrame) -> None:
-    """Let every replica that may be anywhere, or gone, be the only service of ours on its host.
-
-    ``there``: the rates of where anything may be; ``unplaced``: such replicas by service.
-    """
+    """Let every replica that may be anywhere, or gone, be the only service of ours on its host."""
     names = unplaced.index.intersection(frame.index)
     low = frame.filter(regex="_lo$").columns
     high = frame.filter(regex="_hi$").columns

@@ -103,10 +103,7 @@ def _counts(workloads: DataFrame) -> Series:
 
 
 def unplaced_replicas(inventory: Inventory, policy: Policy) -> Series:
-    """Count by service the replicas on an unknown host or engine: live ones, or else declared ones.
-
-    A service of whose replicas one may have ended is listed, too: it may have fewer hosts.
-    """
+    """Count by service the replicas that may be anywhere; one that may have ended lists its service."""
     table = inventory["workloads"]
     is_vague = table["host_id"].isna() | on_engine(table, policy).isna()
     is_unplaced = _counts(table) & is_vague
