@@ -8,6 +8,7 @@ from typing import Any
 
 from assess.errors import ConfigError, with_nearest
 
+Options = dict[str, Any]  # of one table
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
 SAMPLE = "sample"  # the invented fleet that comes with assess
@@ -48,7 +49,7 @@ class SourceConfig:
     """One ``[[source]]`` table: its ``type``, such as ``docker``, and its other keys."""
 
     type: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class Config:
     """What `assess.toml` says: sources in order, options; paths start from its ``directory``."""
 
     sources: tuple[SourceConfig, ...]
-    identity: dict[str, Any]
+    identity: Options
     directory: Path
     origin: str
-    work: dict[str, Any] = field(default_factory=dict)
+    work: Options = field(default_factory=dict)
 
 
 def load_config(path: str | Path | None = None) -> Config:
@@ -106,7 +107,7 @@ def load_config(path: str | Path | None = None) -> Config:
     )
 
 
-def _work_problems(work: dict[str, Any]) -> list[str]:
+def _work_problems(work: Options) -> list[str]:
     problems = [unknown_key(key, tuple(_WORK)) for key in work if key not in _WORK]
     for key, value in work.items():
         # isinstance would take true for the number 1
@@ -118,7 +119,7 @@ def _work_problems(work: dict[str, Any]) -> list[str]:
     return problems
 
 
-def work_options() -> dict[str, Any]:
+def work_options() -> Options:
     """Return the ``[work]`` table of the nearest `assess.toml`: arguments of `execution.working`."""
     file = _nearest()
     return load_config(file).work if file else {}

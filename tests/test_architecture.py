@@ -145,36 +145,36 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2286,  # long texts stand beneath their row; a copy of the process does half of a report
+    "core": 2287,  # long texts stand beneath their row; a copy of the process does half of a report
     "policy": 660,  # targets are checked word by word
     "reference": 1224,  # the names that it hands on, one a line
-    "sources": 2654,  # the last part of a path is read in one place
+    "sources": 2691,  # proxies, ports and mounts are read in one place
     "sources/aws": 422,
     "sources/answers": 1252,  # of a format that nobody names; Grype, Syft, scans of clusters
-    "sources/backstage": 320,
+    "sources/backstage": 321,
     "sources/builds": 372,
     "sources/compose": 805,  # the builds beside it are read too
     "sources/deploys": 416,  # runs as `gh run list` writes them; what Helm and Flux keep
-    "sources/docker": 1566,  # the base of sources of dumps of other engines
-    "sources/edges": 606,
+    "sources/docker": 1629,  # links, routes and shared networks of running containers
+    "sources/edges": 607,
     "sources/ec2": 372,
     "sources/ecr": 568,
-    "sources/ecs": 1011,  # names that only a deployment completes
+    "sources/ecs": 1058,  # what only a deployment completes; conditions; containers that end first
     "sources/experiments": 379,
-    "sources/frames": 125,  # a problem of many rows once
+    "sources/frames": 123,  # a problem of many rows once
     "sources/hosts": 782,
     "sources/incidents": 1145,  # of a tool that nobody names, and of any other
-    "sources/joining": 988,  # a name of no service, in the hint
-    "sources/kubernetes": 1711,
+    "sources/joining": 999,  # what sources contradict each other in
+    "sources/kubernetes": 1717,  # what K3s is given
     "sources/managed": 760,
-    "sources/marathon": 522,
-    "sources/nomad": 551,
+    "sources/marathon": 525,
+    "sources/nomad": 558,  # tasks that end before the others
     "sources/registry": 636,
     "sources/ssm": 117,
     "sources/swarm": 406,
     "sources/connections": 1369,  # ten forms of dumps, and who is who
     "sources/crictl": 208,
-    "sources/podman": 455,
+    "sources/podman": 493,  # routes, and what its units are called
     "sources/traces": 348,  # spans of three tools, beside graphs
     "sources/usage": 260,  # tables for people too
     "sources/vms": 479,
@@ -187,7 +187,7 @@ BUDGETS = {
     "score/incidents": 612,
     "score/readiness": 505,
     "score/validation": 864,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1878,  # systems of hosts, builds and flags are asked too
+    "score/upgrade_churn": 1898,  # systems of hosts, their kernels, builds and flags are asked too
     "score/targets": 702,  # missing prices once
     "score/what_next": 1415,
     "figures": 1338,

@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Known = Mapping[str, Any]  # values by name
+Values = dict[str, Any]
 SHIPPED = "../data/"
 CELL_TIMEOUT_S = 600
 # A kernel logs its own shutdown as an error.
@@ -48,7 +50,7 @@ QUIET = ["--IPKernelApp.log_level=CRITICAL"]
 
 def run(
     paths: Sequence[str | Path] = (),
-    parameters: Mapping[str, Any] | None = None,
+    parameters: Known | None = None,
     *,
     output_dir: str | Path,
     progress: bool = False,
@@ -77,7 +79,7 @@ def run(
     return _side_by_side(_run, work)
 
 
-def _run(path: Path, place: Path, parameters: Mapping[str, Any], progress: bool) -> Path:
+def _run(path: Path, place: Path, parameters: Known, progress: bool) -> Path:
     node = _execute(path, parameters, output=place, progress=progress)
     write(tidy(node, path.name), place)
     return place
@@ -110,15 +112,15 @@ def _side_by_side(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _literals(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _literals(path: Path) -> Values:
+    values: Values = {}
     for cell in read(path).cells:
         if has_parameters(cell):
             values |= literals(cell)
     return values
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
+def _refuse_unknown(given: Known, known: Collection[str]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         message = f"there is no parameter {', '.join(unknown)}"
@@ -128,9 +130,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: Collection[str]) -> None:
         )
 
 
-def _parameters(
-    path: Path, known: Mapping[str, Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
+def _parameters(path: Path, known: Known, given: Known) -> Values:
     """Choose the values of a notebook, and find packaged data that is not beside it."""
     moved = {
         name: str(shipped)
@@ -142,7 +142,7 @@ def _parameters(
 
 
 def _execute(
-    path: Path, parameters: Mapping[str, Any], *, output: Path | None, progress: bool
+    path: Path, parameters: Known, *, output: Path | None, progress: bool
 ) -> Any:
     import papermill
 
@@ -200,7 +200,7 @@ def copy(directory: str | Path) -> tuple[list[Path], list[Path]]:
     target = Path(directory)
     if target.exists() and not target.is_dir():
         raise AssessError(f"{target} is a file", hint="name a directory")
-    values: dict[str, Any] = dict(OWN)
+    values: Values = dict(OWN)
     if (target.parent / POLICY).is_file():
         values["policy_file"] = f"../{POLICY}"
     made = []
@@ -215,7 +215,7 @@ def copy(directory: str | Path) -> tuple[list[Path], list[Path]]:
     return made, kept
 
 
-def _emptied(node: Any, values: Mapping[str, Any], name: str) -> Any:
+def _emptied(node: Any, values: Known, name: str) -> Any:
     """Clear the outputs of a notebook, which show the invented fleet, and set its parameters."""
     for cell in node.cells:
         if has_parameters(cell):
@@ -226,7 +226,7 @@ def _emptied(node: Any, values: Mapping[str, Any], name: str) -> Any:
     return tidy(nbformat.from_dict(node), name)
 
 
-def _assigned(source: str, values: Mapping[str, Any]) -> str:
+def _assigned(source: str, values: Known) -> str:
     """Return the code of a cell with new values for the names that it assigns on one line."""
     lines = source.splitlines()
     for statement in ast.parse(source).body:

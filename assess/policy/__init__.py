@@ -10,3 +10,4 @@ SHAPES: dict[str, Any] = tomllib.loads(
 )
 
 Table = Mapping[str, Any]  # of a policy, and each row of its lists
+Values = dict[str, Any]  # of a table that is being made

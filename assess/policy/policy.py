@@ -13,7 +13,7 @@ from typing import Any
 
 from assess.config import data_path
 from assess.errors import PolicyError
-from assess.policy import Table
+from assess.policy import Table, Values
 from assess.policy.problems import ANY, ROWS, WORDS, fitting, problems_of
 from assess.policy.targets import default_of
 
@@ -155,7 +155,7 @@ def _inline(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse(path: Path) -> Values:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -186,7 +186,7 @@ def _overridden(below: Table, above: Table, origin: str) -> Policy:
     return _checked(merged, origin, problems)
 
 
-def _named_apart(values: Table) -> dict[str, Any]:
+def _named_apart(values: Table) -> Values:
     """Rename ``[[target]]``, the list, to ``targets``; ``[target]``, the table, keeps its name."""
     named = dict(values)
     if isinstance(named.get("target"), list):
@@ -194,15 +194,13 @@ def _named_apart(values: Table) -> dict[str, Any]:
     return named
 
 
-def _with_default_target(
-    values: Table, own: Table = MappingProxyType({})
-) -> dict[str, Any]:
+def _with_default_target(values: Table, own: Table = MappingProxyType({})) -> Values:
     """Return tables whose ``target`` is the default target, overridden by ``own`` values."""
     chosen = default_of(values["targets"], own.get("id", ""))
     return {**values, "target": {**chosen, **own}}
 
 
-def _merged(below: Table, above: Table) -> dict[str, Any]:
+def _merged(below: Table, above: Table) -> Values:
     """Override values by others; checks and gates are merged by id."""
     merged = dict(below)
     for key, value in above.items():
@@ -219,7 +217,7 @@ def _merged(below: Table, above: Table) -> dict[str, Any]:
     return merged
 
 
-def _checked(values: dict[str, Any], origin: str, known: Iterable[str] = ()) -> Policy:
+def _checked(values: Values, origin: str, known: Iterable[str] = ()) -> Policy:
     """Return a complete policy; raise with all problems, the known ones included."""
     problems = [*known, *problems_of(values)]
     if problems:

@@ -4,11 +4,10 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from assess import reference
 from assess.errors import did_you_mean
-from assess.policy import SHAPES, Table
+from assess.policy import SHAPES, Table, Values
 
 STAY = "stay"  # where a service is today; always one of the targets
 PRICES = ("vcpu_hour", "gib_hour", "service_month")
@@ -19,10 +18,10 @@ RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 
 
 @cache
-def platforms() -> dict[str, dict[str, Any]]:
+def platforms() -> dict[str, Values]:
     """Return the facts of every platform: orchestrator, runtime, who patches, what it refuses."""
     text = files("assess.policy").joinpath("platforms.csv").read_text("utf-8")
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Values] = {}
     for row in csv.DictReader(text.splitlines()):
         lists = {name: row[name].split(";") for name in ("refuses", "calendars")}
         whole = {name: list(filter(None, cells)) for name, cells in lists.items()}
@@ -31,7 +30,7 @@ def platforms() -> dict[str, dict[str, Any]]:
     return found
 
 
-def complete(row: Table) -> dict[str, Any]:
+def complete(row: Table) -> Values:
     """Return a row of ``[[target]]``; cells that it lacks come from its platform or are empty."""
     usual = {**SHAPES["target"], "refuses": [], "prices": {}}
     own = platforms().get(row.get("platform", ""), {})
@@ -39,7 +38,7 @@ def complete(row: Table) -> dict[str, Any]:
     return {**usual, **named, **row}
 
 
-def default_of(targets: Iterable[Table], wanted: str = "") -> dict[str, Any]:
+def default_of(targets: Iterable[Table], wanted: str = "") -> Values:
     """Return the default target in the form of ``[target]``.
 
     Choose the wanted one, else the last with ``default = true``, else the first.
@@ -52,7 +51,7 @@ def default_of(targets: Iterable[Table], wanted: str = "") -> dict[str, Any]:
     return as_default(chosen) if chosen else dict(SHAPES["default"])
 
 
-def as_default(row: Table) -> dict[str, Any]:
+def as_default(row: Table) -> Values:
     """Convert a complete row of ``[[target]]`` to the form of ``[target]``."""
     own = platforms().get(row["platform"], {})
     calendar = next(iter(own.get("calendars", [])), "docker")
@@ -66,7 +65,7 @@ def as_default(row: Table) -> dict[str, Any]:
     }
 
 
-def with_own(row: Table, default: Table) -> dict[str, Any]:
+def with_own(row: Table, default: Table) -> Values:
     """Return a complete row with what the default target, of that row, says otherwise."""
     same = {name: default[name] for name in row if name in default and name != "runtime"}
     line = "version" if default["runtime"] in RUNTIMES else "cluster_version"

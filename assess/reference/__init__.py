@@ -53,7 +53,6 @@ from assess.reference.stores import (
 from assess.reference.support import (
     ENGINE,
     Support,
-    default_kernel,
     distro_of,
     engine_lines,
     kernel_support,
@@ -62,6 +61,7 @@ from assess.reference.support import (
     os_support,
     outages,
     product_support,
+    shipped,
     support_windows,
     system_of,
 )

@@ -14,7 +14,7 @@ Change = Literal[
 # Numbers at the start, after what people put before them (v, stable-, ubi8-); a word behind is a
 # flavour. Before them another word may be that of another product, or of builds (edge-22.11.1).
 _TAG = re.compile(
-    r"(?:v|[a-z]{1,16}-v(?=\d{1,3}\.\d)|version-|release-|rel-|r|(?:stable|[a-z]{1,16}\d[\d.]{0,8})-(?=\d{1,3}\.\d))?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)"
+    r"(?:v|[a-z]{1,16}-v(?=\d{1,3}\.\d)|version-|release-|rel-|r|(?:stable|open|[a-z]{1,16}\d[\d.]{0,8})-(?=\d{1,3}\.\d))?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)"
 )
 _USUAL = {"postgresql": "postgres", "mongodb": "mongo", "rocky": "rockylinux"}
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")

@@ -124,20 +124,20 @@ def kernel_support(
             return whole._replace(line=own.line, basis=basis)
     distro = distro_of(os_name)
     # a kernel without a vendor's mark may still be the one that its system ships
-    shipped = line_of("kernel", default_kernel(distro, whole.line))
-    if shipped and shipped == own.line:
+    default = line_of("kernel", shipped(distro, whole.line, "default_kernel"))
+    if default and default == own.line:
         basis = f"the kernel of {distro} {whole.line}: {whole.basis}"
         return whole._replace(line=own.line, basis=basis)
     return own
 
 
 @cache
-def default_kernel(distro: str | None, version: str | None) -> str | None:
-    """Return the kernel line that a distribution ships by default; None where unknown."""
+def shipped(distro: str | None, version: str | None, fact: str) -> str | None:
+    """Return what a release of a distribution ships: ``default_kernel`` or ``cgroup_default``."""
     line = line_of(distro, version)
     for row in rows("distro_releases"):
         if (row["distro"], row["version"]) == (distro, line):
-            return row["default_kernel"] or None
+            return row[fact] or None
     return None
 
 

@@ -23,6 +23,7 @@ from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import in_containers
 from assess.words import sentence_list
 
+Published = Mapping[str, Any]
 KEPT = ["label", "readiness", "readiness_lo", "readiness_hi"]
 MEASURES = {
     "policy_hash": "the policy",
@@ -35,7 +36,7 @@ ONLY_ONE = "There is only one snapshot; with a second one, the report shows what
 
 
 def changes(
-    scores: Assessment, pictures: Pictures, *, published: Mapping[str, Any] | None
+    scores: Assessment, pictures: Pictures, *, published: Published | None
 ) -> Section:
     """Return the section on changes; ``published`` is the earlier report, from `Report.to_dict`."""
     title = "What changed since last quarter"
@@ -72,7 +73,7 @@ def _rows(scores: Assessment, earlier: Assessment) -> DataFrame:
     return counts.reindex(columns=ways, fill_value=0).reset_index()
 
 
-def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
+def _comparison(earlier: Assessment, published: Published) -> str:
     now = earlier.provenance.to_dict()
     changed = [key for key in MEASURES if published.get(key) != now[key]]
     changed_n = len(_relabelled(earlier, published))
@@ -87,7 +88,7 @@ def _comparison(earlier: Assessment, published: Mapping[str, Any]) -> str:
     )
 
 
-def _relabelled(earlier: Assessment, published: Mapping[str, Any]) -> DataFrame:
+def _relabelled(earlier: Assessment, published: Published) -> DataFrame:
     scores = published.get("scores", {})
     rows = scores.get("what-next", [])
     labels = {row["service_id"]: row["label"] for row in rows}
@@ -207,9 +208,7 @@ def of_scores(scores: Assessment) -> DataFrame:
     return scores.what_next.frame[KEPT].rename_axis("service_id")
 
 
-def of_report(
-    published: Mapping[str, Any] | None, scores: Assessment
-) -> DataFrame | None:
+def of_report(published: Published | None, scores: Assessment) -> DataFrame | None:
     """Return the same from a published report; None if its scores do not compare."""
     if not published:
         return None

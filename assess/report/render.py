@@ -22,6 +22,7 @@ from assess.untrusted import clean, clean_lines, markdown_text
 from assess.words import UNKNOWN, Grid, csv_of
 from assess.writing import write_together
 
+Values = Mapping[str, Any]
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LENGTH = 80
 # the tables of the summary, and their columns
@@ -85,7 +86,7 @@ def data_uri(svg: str) -> Markup:
     return Markup(f"data:image/svg+xml,{quote(short, safe=_PLAIN)}")
 
 
-def page(values: Mapping[str, Any]) -> str:
+def page(values: Values) -> str:
     """Render a self-contained page; its CSP allows only its own script, by hash."""
     script = (TEMPLATES / "page.js").read_text("utf-8")
     style = ""
@@ -101,14 +102,14 @@ def page(values: Mapping[str, Any]) -> str:
     return render_page("page.html", {**values, **own}, style)
 
 
-def render_page(template: str, values: Mapping[str, Any], style: str = "") -> str:
+def render_page(template: str, values: Values, style: str = "") -> str:
     """Render an HTML template with the common style and additional styles."""
     whole = (TEMPLATES / "style.css").read_text("utf-8") + style
     writer = environment(html=True).get_template(template)
     return writer.render(**values, style=Markup(whole))
 
 
-def document(template: str, values: Mapping[str, Any]) -> str:
+def document(template: str, values: Values) -> str:
     """Render a Markdown template, with single blank lines."""
     text = environment(html=False).get_template(template).render(**values)
     while "\n\n\n" in text:
@@ -121,7 +122,7 @@ def tables_of(sections: Iterable[Section]) -> list[Table]:
     return [part for section in sections for part in section.of(Table)]
 
 
-def summary(values: Mapping[str, Any], claims: Claims, provenance: Provenance) -> str:
+def summary(values: Values, claims: Claims, provenance: Provenance) -> str:
     """Write a summary that fits into a comment: decision, changes, unknowns, limits."""
     sections = {section.id: section for section in values["sections"]}
     tables = {table.id: table for table in tables_of(sections.values())}

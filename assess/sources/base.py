@@ -17,7 +17,7 @@ from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts
+from assess.sources.values import Texts, Words
 
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
@@ -230,7 +230,7 @@ class Batch:
     # Of an engine: the id of a container's task, as its labels say.
     tasks: Texts = field(default_factory=dict)
     # Of an orchestrator: by workload_id, the ids by which engines know the task's containers.
-    container_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    container_ids: dict[str, Words] = field(default_factory=dict)
     # What VEX documents state of vulnerabilities, until it is applied to images.
     statements: list[Any] = field(default_factory=list)
     # Samples of what containers use, until it is known whose they are.
@@ -393,8 +393,8 @@ class Source:
     """
 
     type: str  # name in ``[[source]] type``
-    options: tuple[str, ...]  # of the table, beside ``deadline``
-    fills: tuple[str, ...]  # frames
+    options: Words  # of the table, beside ``deadline``
+    fills: Words  # frames
     needs: str  # permissions, in a sentence
     dump: str  # commands whose output it reads from files, in a line
     formats: Collection[str] = ()  # that it can be told to read

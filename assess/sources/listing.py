@@ -26,7 +26,7 @@ from assess.sources.base import (
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import Unit, merge_services, share, unread_note
-from assess.sources.values import Texts, dicts, spoiled, text
+from assess.sources.values import Texts, Words, dicts, spoiled, text
 
 Found = Lists  # entries by kind of list; an absent kind is unknown
 Sorted = Iterator[tuple[str, list[Any]]]  # kinds of lists, each with entries of it
@@ -47,7 +47,7 @@ class Listing:
     """One list of an API."""
 
     kind: str  # name of the call in coverage rows
-    paths: tuple[str, ...]  # newest first: old servers know only the later ones
+    paths: Words  # newest first: old servers know only the later ones
     is_essential: bool = True  # whether a dump without it is a gap
 
 

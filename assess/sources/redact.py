@@ -73,14 +73,15 @@ _ASSIGNED = Linear(
     ignore_case=True,
 )
 _KIND = Linear(r"\((?:ConfigMap|Secret)\)?")  # behind the name of an object
-# An option whose last word means a secret, and a value that is no path and no variable.
+# An option, a parameter of an address or a part of a connection string whose last word means
+# a secret, and a value that is no path and no variable.
 _SECRET_OPTION = (
-    r"[\w.-]*(?:passw(?:or)?d|passphrase|requirepass|masterauth|token|api[_-]?key"
-    r"|(?:secret|access|private)[_-]?key|(?:client|app|jwt)[_-]?secret)"
+    r"[\w.-]*(?:passw(?:or)?d|pwd|passphrase|requirepass|masterauth|token|api[_-]?key"
+    r"|(?:secret|access|private|account)[_-]?key|(?:client|app|jwt)[_-]?secret)"
 )
 _OPTION = Linear(
-    rf"(?:^|[\s\"'])(?:--?{_SECRET_OPTION}(?:=|\s+)|{_SECRET_OPTION}=)"
-    r"[\"']?([^\s\"'/$<{-][^\s\"']*)",
+    rf"(?:^|[\s\"'?&;,])(?:--?{_SECRET_OPTION}(?:=|\s+)|{_SECRET_OPTION}(?:\s*=|\":)\s*)"
+    r"[\"']?([^\s\"'/$<{;,&-][^\s\"';,&}]*)",
     ignore_case=True,
 )
 _SHELL_VARIABLE = Linear(r"\$\w+")
@@ -115,6 +116,7 @@ def is_secret(name: str, value: str) -> bool:
     if _SWITCH.fullmatch(value):
         return False
     by_value = any(shape.search(value) for shape in (_PASSWORD, _KNOWN_TOKEN, _PEM))
+    by_value |= not all(map(_SWITCH.fullmatch, _OPTION.findall(value)))
     # the path of an address may hold an at sign
     bare = _ADDRESS.sub("", value)
     return by_value or _mask_userinfo(bare) != bare or is_secret_name(name)
@@ -124,8 +126,7 @@ def is_secret(name: str, value: str) -> bool:
 def tells_secret(command: str) -> bool:
     """Whether a command line holds a secret: behind an option, or by its shape."""
     plain = _SHELL_VARIABLE.sub("$", _REFERENCE.sub("$", command))
-    values = [value for value in _OPTION.findall(plain) if not _SWITCH.fullmatch(value)]
-    return bool(values) or is_secret("", plain.replace(":$@", "@"))
+    return is_secret("", plain.replace(":$@", "@"))
 
 
 def strip_credentials(url: str) -> str:

@@ -17,9 +17,9 @@ _WORDS = re.compile(r"[\W_]+")
 _NOBODY = ""  # proxy of a row that says that none routes it
 
 
-def routers_of(labels: Labels, unit: Unit) -> set[str]:
+def routers_of(labels: Labels, environment: Labels) -> set[str]:
     """Return the proxies that route to a service, by its labels and variables."""
-    given = {"label": labels, "variable": dict(unit.environment)}
+    given = {"label": labels, "variable": environment}
     found = {
         row["proxy"]
         for row in rows("routing")
@@ -29,13 +29,11 @@ def routers_of(labels: Labels, unit: Unit) -> set[str]:
     return set() if _NOBODY in found else found
 
 
-def routed_calls(
-    routed: Sequence[tuple[Unit, Labels]], evidence: str
-) -> Iterator[dict[str, Any]]:
-    """Yield the calls from proxies to the services whose labels ask for routing."""
-    for unit, labels in routed:
-        for proxy in sorted(routers_of(labels, unit)):
-            found = [other for other, _ in routed if is_router(other, proxy)]
+def routed_calls(units: Sequence[Unit], evidence: str) -> Iterator[dict[str, Any]]:
+    """Yield the calls from proxies to the services that they route to."""
+    for unit in units:
+        for proxy in sorted(unit.proxies):
+            found = [other for other in units if is_router(other, proxy)]
             for router in found:
                 yield declared_call(
                     router.names[0],

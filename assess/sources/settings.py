@@ -10,6 +10,7 @@ from assess.sources.csv_records import lookup
 from assess.sources.redact import is_secret
 from assess.sources.values import Texts, joined, leaf, picked
 
+Payload = Mapping[str, Any]
 _NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
 _VALUE = Linear(r"[\w./-]{1,40}")
 _GATES = "featureGates"
@@ -22,7 +23,7 @@ MAX_SETTINGS = 200
 MAX_WORDS = 2000
 
 
-def settings_of(config: Mapping[str, Any]) -> str | None:
+def settings_of(config: Payload) -> str | None:
     """Return a configuration's settings: values of switches, names of options; None without any."""
     return joined(_listed(_flat(config)))
 
@@ -74,12 +75,12 @@ def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
             yield f"{entry}.{part}", state != "false"
 
 
-def of_container(inspected: Mapping[str, Any], own: str | None) -> str | None:
+def of_container(inspected: Payload, own: str | None) -> str | None:
     """Return its own settings, what it asks of its engine, and the Compose that made it."""
     return joined([own, asked_in(inspected, "docker asks")])
 
 
-def asked_in(payload: Mapping[str, Any], form: str) -> str | None:
+def asked_in(payload: Payload, form: str) -> str | None:
     """Return what a payload of a form asks of its engine; None where that is the default."""
     asks = picked(payload, form).items()
     return settings_of({name: value for name, value in asks if value and value != "runc"})
@@ -95,14 +96,14 @@ def of_pod(
     return sorted(set(found))[:MAX_SETTINGS]
 
 
-def common(configs: Iterable[Mapping[str, Any]]) -> str | None:
+def common(configs: Iterable[Payload]) -> str | None:
     """Return the settings that all configurations have in common."""
     sets = [set((settings_of(config) or "").split(";")) for config in configs]
     shared = set.intersection(*sets) if sets else set()
     return joined(sorted(shared))
 
 
-def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flat(config: Payload) -> Iterator[tuple[str, Any]]:
     """List the settings; each feature gate is one, as the command line names it."""
     shown = _forms("shown")
     for name, value in config.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property
 from typing import Any
@@ -24,7 +24,7 @@ from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
-from assess.sources.values import Texts, dig, integer, joined, text
+from assess.sources.values import Texts, Words, dig, integer, joined, text
 from assess.sources.volumes import Mount, volume_id
 
 
@@ -38,9 +38,9 @@ class Unit:
     # For use inside the sources only: variables, and commands and files that may name others.
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     texts: tuple[Text, ...] = field(default=(), repr=False)
-    unread: tuple[str, ...] = ()  # what it refers to and nobody read, in words
+    unread: Words = ()  # what it refers to and nobody read, in words
     config_secrets_n: int = 0  # variables with a secret in plain configuration
-    ports: tuple[str, ...] = ()  # 8080->80/tcp, or 80/tcp where it is not published
+    ports: Words = ()  # 8080->80/tcp, or 80/tcp where it is not published
     user: str = ""
     mounts: tuple[Mount, ...] = ()
     memory_limit_bytes: int | None = None
@@ -54,7 +54,7 @@ class Unit:
     host_pid: bool | None = None
     host_ipc: bool | None = None
     readonly_root: bool | None = None
-    caps_added: tuple[str, ...] | None = None
+    caps_added: Words | None = None
     devices_n: int | None = None  # of the host
     restart_policy: str | None = None
     log_driver: str | None = None
@@ -67,7 +67,8 @@ class Unit:
     container: str = ""  # its name within the pod, task or group
     role: str | None = None  # main, sidecar or init; None where it is alone
     is_process: bool = False  # of its host, in no container
-    asks: tuple[str, ...] = ()  # settings of its platform that it asks for
+    asks: Words = ()  # settings of its platform that it asks for
+    proxies: Collection[str] = ()  # that route to it
     beside: tuple[Unit, ...] = ()  # the other containers of the same replica
 
     @property
@@ -89,6 +90,11 @@ class Unit:
     def ports_text(self) -> str | None:
         """Ports, joined by semicolons."""
         return joined(sorted(self.ports))
+
+    @property
+    def is_opened(self) -> bool | None:
+        """Whether a proxy or a port of its machine opens it to others; None where nobody knows."""
+        return True if self.proxies or any(map(is_published, self.ports)) else None
 
     @property
     def kept(self) -> Texts:
@@ -180,7 +186,7 @@ def workload_row(unit: Unit) -> Row:
     )
 
 
-def _capabilities(added: tuple[str, ...] | None) -> Row:
+def _capabilities(added: Words | None) -> Row:
     if added is None:
         return {"caps_added_n": None}
     names = sorted({name.upper().removeprefix("CAP_") for name in added})
@@ -313,7 +319,7 @@ def merge_services(rows: Rows) -> Rows:
 def _merged(group: Rows) -> Row:
     row = dict(group[0])
     for column, decisive in _DECISIVE.items():
-        row[column] = any_of([member[column] for member in group], decisive)
+        row[column] = any_of([member.get(column) for member in group], decisive)
     checked = {member["health_checked"] for member in group} - {None}
     row["health_checked"] = all(checked) if checked else None
     platforms = {member["platform"] for member in group}
@@ -332,6 +338,7 @@ def any_of(values: list[Any], decisive: Any) -> Any:
 
 _DECISIVE = {
     "kind": "web",
+    "public": True,
     "stateful": True,
     "logs_exported": True,
     "secrets_in_image": True,
@@ -346,6 +353,31 @@ def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
         if inner:
             published = f"{outer}->" if outer else ""
             yield f"{published}{inner}/{text(binding, 'protocol').lower() or 'tcp'}"
+
+
+def port_text(item: Any) -> str:
+    """Return a port as ``8080->80/tcp``, or ``80/tcp`` where it is not published; else empty."""
+    if isinstance(item, dict):
+        target = item.get("target")
+        host = item.get("host_ip")
+        published = item.get("published")
+        protocol = item.get("protocol")
+    else:
+        body, _, protocol = str(item).partition("/")
+        rest, _, target = body.rpartition(":")
+        host, _, published = rest.rpartition(":")
+    if not target:
+        return ""
+    address = str(host or "").strip("[]")
+    prefix = "" if address in ("", "0.0.0.0", "::") else f"{address}:"
+    inner = f"{target}/{protocol or 'tcp'}"
+    return f"{prefix}{published}->{inner}" if published else inner
+
+
+def is_published(port: str) -> bool:
+    """Return whether a port is published on an address that other machines reach."""
+    outer, arrow, _ = port.rpartition("->")
+    return bool(arrow) and not outer.startswith(("127.", "localhost:", "::1:"))
 
 
 def runs_as_root(user: str) -> bool | None:
@@ -387,7 +419,7 @@ def source_class(mount: Mount) -> str:
         return "tmpfs"
     if mount.type == "npipe" or mount.source.rstrip("/").endswith(".sock"):
         return "socket"
-    is_config = CONFIG_PATHS.search(mount.target)
+    is_config = mount.type == "image" or CONFIG_PATHS.search(mount.target)
     if is_config or (not mount.volume and CONFIG_PATHS.search(mount.source)):
         return "config"
     if mount.volume:
@@ -434,7 +466,7 @@ def has_store_port(ports: str | None) -> bool:
 # Drivers of an engine that send logs to another host; awsfirelens is that of ECS. The driver
 # syslog is none: without an address it writes to the host's own.
 _LOG_SHIPPERS = re.compile(
-    r"awsfirelens|awslogs|etwlogs|fluentd|gcplogs|gelf|logentries|splunk"
+    r"awsfirelens|awslogs|fluentd|gcplogs|gelf|logentries|loki|splunk"
 )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from assess.sources.csv_records import lookup, rows, vocabulary
 
 Step = str | int  # a key of an object, or a position in a list
+Object = dict[str, Any]  # of a payload
+Words = tuple[str, ...]
 Texts = dict[str, str]  # by name, such as labels, tags and variables
 MIB = 2**20
 MAX_CELL = 200  # characters of a name or a version; more is no name
@@ -44,7 +46,7 @@ def listed(value: Any, *path: Step) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def dicts(value: Any, *path: Step) -> list[dict[str, Any]]:
+def dicts(value: Any, *path: Step) -> list[Object]:
     """List the objects of a list; none where it has another shape."""
     return [item for item in listed(value, *path) if isinstance(item, dict)]
 
@@ -65,7 +67,7 @@ def leaf(value: Any, *path: Step) -> str:
     return text(value, *path).rpartition("/")[2]
 
 
-def table(value: Any, *path: Step) -> dict[str, Any]:
+def table(value: Any, *path: Step) -> Object:
     """Return an object; an empty one for any other value."""
     value = dig(value, *path)
     return value if isinstance(value, dict) else {}
@@ -165,12 +167,12 @@ def percent(part: float | None, of: float | None) -> float | None:
     return None if part is None or not of else min(max(100 * part / of, 0.0), 100.0)
 
 
-def without_none(row: Mapping[str, Any]) -> dict[str, Any]:
+def without_none(row: Mapping[str, Any]) -> Object:
     """Return the columns of a row that are known."""
     return {name: value for name, value in row.items() if value is not None}
 
 
-def by_name(value: Any, *path: Step, key: str = "name") -> dict[str, dict[str, Any]]:
+def by_name(value: Any, *path: Step, key: str = "name") -> dict[str, Object]:
     """Index the objects of a list that have a name by it; of equal names the last one counts."""
     found = {text(item, key): item for item in dicts(value, *path)}
     found.pop("", None)
@@ -315,9 +317,9 @@ def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[Step]]]:
     ]
 
 
-def picked(payload: Any, form: str) -> dict[str, Any]:
+def picked(payload: Any, form: str) -> Object:
     """Return what a form of payload fills by `columns.csv`: of several paths the first with a value."""
-    found: dict[str, Any] = {}
+    found: Object = {}
     for column, read, path in _cells_of(form):
         if found.get(column) is None:
             found[column] = read(payload, *path)

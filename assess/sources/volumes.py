@@ -9,7 +9,7 @@ from typing import Any
 
 from assess.inventory import LASTING
 from assess.linear import Linear
-from assess.sources.values import text
+from assess.sources.values import picked, text
 
 NFS = "nfs:"
 _SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers
@@ -53,6 +53,21 @@ def split_volume(text: str) -> Mount | None:
         source=source if is_path else "",
         volume=None if is_path else source or None,
         is_writable="ro" not in options.split(","),
+    )
+
+
+def mount_of(options: Mapping[str, Any], *, is_writable: bool) -> Mount:
+    """Read a mount that has an option for each of its parts; without a type it is a volume."""
+    own = picked(options, "mount option")
+    kind = own["type"] or "volume"
+    is_volume = kind == "volume"
+    source = own["source"] or ""
+    return Mount(
+        target=own["target"] or "",
+        type=kind,
+        source="" if is_volume else source,
+        volume=source or None if is_volume else None,
+        is_writable=is_writable,
     )
 
 

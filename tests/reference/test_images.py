@@ -30,6 +30,7 @@ from assess.reference.images import (
         ("centos8-4.7.1", (4, 7, 1)),
         ("sha256-5", None),
         ("stable-2.11.4", (2, 11, 4)),
+        ("open-17.0.7_7-jre", (17, 0, 7)),
         ("stable-9457-2", None),
         ("stable-2026.09.30", None),
         ("edge-22.11.1", None),

@@ -62,6 +62,16 @@ def test_a_lost_scope_is_carried_whole_and_grows_older(dumps):
     assert not keys(fresh, "workloads", "two")
 
 
+def test_a_carried_name_is_as_sure_as_it_was(dumps):
+    told = ["service_id", "identity_rule", "identity_confidence"]
+    whole = collect(config(dumps, "one", "two"), now=DAY)
+    shutil.rmtree(dumps / "two")
+    later = collect(config(dumps, "two"), now=DAY, previous=whole)
+    before, after = (each["services"][told] for each in (whole, later))
+    assert (before["identity_confidence"] < 1).any()
+    pd.testing.assert_frame_equal(after, before)
+
+
 def row(service, workload):
     return {
         "names": (Name(service, "label", 1.0),),

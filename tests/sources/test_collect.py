@@ -291,6 +291,65 @@ def test_what_gates_ask_for_is_unknown_where_sources_contradict_each_other(first
     assert "none was kept" in note["hint"]
 
 
+def told(frame, *cells):
+    """Tables and notes of sources that each say one row of the same thing."""
+    batches = []
+    for number, own in enumerate(cells):
+        batch = Batch()
+        key = {"names": [Name("s", "label", 1.0)]} if frame == "services" else {}
+        host = {"host_id": "h"} if frame == "hosts" else {}
+        batch.add(frame, host | key | own | {"source": f"source{number}"})
+        batches.append((f"source{number}", batch))
+    return batches
+
+
+@pytest.mark.parametrize(
+    ("frame", "column", "one", "other"),
+    [
+        ("services", "tier", 1, 3),
+        ("services", "owner", "shop", "pay"),
+        ("services", "kind", "web", "database"),
+        ("services", "runbook", True, False),
+        ("hosts", "os_name", "ubuntu", "debian"),
+        ("hosts", "os_version", "20.04", "22.04"),
+    ],
+)
+def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
+    frame, column, one, other
+):
+    for first, second in ((one, other), (other, one)):
+        cells = {column: first}, {column: second}, {column: None}
+        tables, notes = to_tables(told(frame, *cells), [])
+        assert tables[frame][column].isna().all()
+        (note,) = [note for note in notes if note["call"] == column]
+        assert "sources disagree and none was kept" in note["hint"]
+        alike, _ = to_tables(told(frame, {column: first}, {column: first}), [])
+        assert alike[frame][column].tolist() == [first]
+
+
+def test_one_thing_told_more_exactly_is_no_contradiction():
+    tables, _ = to_tables(told("hosts", {"os_version": "8"}, {"os_version": "8.6"}), [])
+    assert tables["hosts"]["os_version"].tolist() == ["8"]
+
+
+@pytest.mark.parametrize(
+    ("column", "less", "more"),
+    [
+        ("secrets_in_image", False, True),
+        ("health_checked", False, True),
+        ("restore_tested_at", pd.Timestamp("2026-01-01"), pd.Timestamp("2026-09-01")),
+    ],
+)
+def test_what_any_source_saw_is_there(column, less, more):
+    for first, second in ((less, more), (more, less)):
+        cells = {column: first}, {column: None}, {column: second}
+        tables, notes = to_tables(told("services", *cells), [])
+        (value,) = tables["services"][column]
+        assert str(value).startswith(str(more))
+        (note,) = [note for note in notes if note["call"] == column]
+        assert "sources disagree and the most was kept" in note["hint"]
+
+
 def test_only_some_sources(plugin):
     inventory = collect(
         config(("plugin", {"do": "5.4"}), SHOP), sources=["compose"], now=NOW
@@ -382,7 +441,8 @@ def test_platforms_of_a_service_that_runs_on_two_are_mixed():
         batches.append((label, batch))
     tables, notes = to_tables(batches, [])
     (row,) = tables["services"].itertuples()
-    assert (row.platform, row.owner, row.source) == ("mixed", "docker", "docker;ecs")
+    assert (row.platform, row.source) == ("mixed", "docker;ecs")
+    assert pd.isna(row.owner)  # one that two sources contradict each other about
     assert [note["call"] for note in notes if note["source"] == "merge"] == ["owner"]
 
 

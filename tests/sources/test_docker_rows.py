@@ -110,6 +110,34 @@ def test_names_best_first(labels, env, name, rule):
     )
 
 
+@pytest.mark.parametrize(
+    ("image", "container_name", "expected"),
+    [
+        ("postgres:16", "orders-db", "orders-db"),
+        ("postgres:16", "orders-db-2", "orders-db"),  # a replica of it
+        ("bitnami/redis:7", "sessions", "sessions"),
+        ("docker.io/library/nginx:1", "edge", "edge"),
+        ("postgres:16", "eager_turing", "postgres"),  # as an engine names them
+        ("redis:7", "mesos-6f2a1b3c-77d0-4c1e", "redis"),
+        ("team/app:1", "blue", "app"),  # an image of one's own is the service
+    ],
+)
+def test_a_container_of_a_product_has_the_name_that_a_person_gave_it(
+    image, container_name, expected
+):
+    names = container_names({}, {}, parse_image(image), container_name)
+    assert names[0].name == expected
+
+
+@pytest.mark.parametrize(
+    "unit", ["wiki-db.service", "container-wiki-db.service", "wiki-db@2.service"]
+)
+def test_a_unit_of_podman_names_its_service(unit):
+    labels = {"PODMAN_SYSTEMD_UNIT": unit}
+    first = container_names(labels, {}, parse_image("mariadb:11"), "systemd-x")[0]
+    assert (first.name, first.rule) == ("wiki-db", "systemd-unit")
+
+
 def test_what_is_no_replica():
     assert not is_replica({"io.kubernetes.container.name": "POD"})
     assert not is_replica({"com.docker.compose.oneoff": "True"})

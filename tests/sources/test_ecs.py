@@ -509,6 +509,29 @@ def test_a_task_of_no_service_needs_what_its_definition_names_once():
     )
 
 
+def test_a_container_that_ended_before_the_others_of_its_task_does_not_run():
+    needed = [{"containerName": "migrate", "condition": "SUCCESS"}]
+    containers = [
+        {"name": "web", "image": "acme/web:1", "dependsOn": needed},
+        {"name": "migrate", "image": "acme/web:1", "essential": False},
+    ]
+    arn = "arn:aws:ecs:eu-west-1:1:task-definition/shop:1"
+    task = {
+        "taskArn": "arn:aws:ecs:eu-west-1:1:task/c/1",
+        "taskDefinitionArn": arn,
+        "lastStatus": "RUNNING",
+        "containers": [
+            {"name": "web", "lastStatus": "RUNNING"},
+            {"name": "migrate", "lastStatus": "STOPPED", "exitCode": 0},
+        ],
+    }
+    whole = {"taskDefinitionArn": arn, "family": "shop", "revision": 1}
+    definitions = [whole | {"containerDefinitions": containers}]
+    rows = to_batch(Payloads(tasks=[task], definitions=definitions)).rows["workloads"]
+    found = {row["name"]: (row["state"], row.get("exit_code")) for row in rows}
+    assert found == {"web": ("running", None), "migrate": ("stopped", 0)}
+
+
 def test_a_service_without_tasks_declares_what_it_wants():
     payloads = Payloads(services=[WANTED], definitions=[definition(7)])
     batch = to_batch(payloads)

@@ -314,3 +314,61 @@ def test_a_service_has_one_name_in_its_template_and_where_it_runs(tmp_path):
     )
     for batch in (declared_batch, running_batch):
         assert [r["names"][0].name for r in batch.rows["services"]] == ["Web", "mail"]
+
+
+CONDITIONAL = """
+Parameters:
+  Env: {{Type: String, Default: {env}}}
+  Extra: {{Type: String, Default: true}}
+  Zone: {{Type: String}}
+Conditions:
+  IsProd: !Equals [!Ref Env, prod]
+  IsOther: !Not [!Condition IsProd]
+  HasExtra: !And [!Condition IsProd, !Equals [!Ref Extra, true]]
+  HasAny: !Or [!Condition IsOther, !Condition HasExtra]
+  IsInZone: !And [!Condition IsProd, !Equals [!Ref Zone, a]]
+Resources:
+  WebTask:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      Family: web
+      ContainerDefinitions: [{{Name: web, Image: !If [IsProd, "web:2", "web:latest"]}}]
+  WebService:
+    Type: AWS::ECS::Service
+    Properties:
+      ServiceName: web
+      TaskDefinition: !Ref WebTask
+      DesiredCount: !If [IsProd, 3, 1]
+  OnlyService:
+    Type: AWS::ECS::Service
+    Condition: {condition}
+    Properties: {{ServiceName: only, TaskDefinition: !Ref WebTask}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "condition", "is_there"),
+    [
+        ("prod", "IsProd", True),
+        ("dev", "IsProd", False),
+        ("prod", "IsOther", False),
+        ("prod", "HasExtra", True),
+        ("dev", "HasExtra", False),
+        ("dev", "HasAny", True),
+        ("prod", "IsInZone", True),  # only a deployment decides it
+        ("dev", "IsInZone", False),
+        ("prod", "Absent", True),
+    ],
+)
+def test_a_resource_whose_condition_is_off_is_left_out(
+    tmp_path, env, condition, is_there
+):
+    template = CONDITIONAL.format(env=env, condition=condition)
+    batch = collect(tmp_path, stack_yaml=template)
+    names = {row["names"][0].name for row in batch.rows["services"]}
+    assert names == ({"web", "only"} if is_there else {"web"})
+    web = [row for row in batch.rows["workloads"] if row["names"][0].name == "web"]
+    expected = ("web:2", 3) if env == "prod" else ("web:latest", 1)
+    assert (web[0]["image_ref"], len(web)) == expected
+    hints = [row.get("hint") or "" for row in batch.coverage]
+    assert any(hint.endswith("OnlyService") for hint in hints) is not is_there

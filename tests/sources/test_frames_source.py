@@ -23,14 +23,8 @@ def test_a_snapshot_comes_back_as_it_is():
     changed = inventory.diff(assess.load(SAMPLE))
     added = changed["change"].eq("added")
     # deployments are in it: how often there are any is measured, and the stated figure is kept
-    assert set(changed.loc[~added, "column"]) == {
-        "identity_rule",
-        "identity_confidence",
-        "deploys_per_month",
-    }
+    assert set(changed.loc[~added, "column"]) == {"deploys_per_month"}
     assert set(changed.loc[added, "frame"]) == {"answers"}
-    assert set(inventory["services"]["identity_rule"]) == {"frames"}
-    assert set(inventory["services"]["identity_confidence"]) == {1.0}
     assert not inventory["service_aliases"].duplicated(["service_id", "alias"]).any()
     mine = inventory["coverage"].query("source == 'frames'")
     assert len(mine) == len(list(SAMPLE.glob("*.csv")))

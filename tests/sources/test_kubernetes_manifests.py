@@ -524,6 +524,32 @@ def node(
 
 
 @pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        (["server", "--no-deploy", "traefik"], "no-deploy"),
+        (["server", "--flannel-backend", "ipsec"], "flannel-backend=ipsec"),
+        # what goes to a part of the cluster is a setting of that part
+        (
+            ["server", "--kubelet-arg", "feature-gates=A=true,B=false"],
+            "feature-gates.A=true;feature-gates.B=false",
+        ),
+        (["agent", "--kube-proxy-arg=proxy-mode=ipvs"], "proxy-mode=ipvs"),
+        (["server", "--token", "hunter2", "--kubelet-arg", "x=hunter2"], "token;x"),
+        (["server"], None),
+        (7, None),
+        ("[", None),
+    ],
+)
+@pytest.mark.parametrize("product", ["k3s", "rke2"])
+def test_what_k3s_is_given_is_a_setting_of_its_node(given, flags, product):
+    note = given if given == "[" else json.dumps(given, separators=(",", ":"))
+    seen = node(notes={f"{product}.io/node-args": note})
+    batch = to_batch({"nodes": [seen]}, "edge")
+    (row,) = batch.rows["engines"]
+    assert row["kubelet_flags"] == flags
+
+
+@pytest.mark.parametrize(
     ("given", "host"),
     [
         ({"version": "v1.29.4-eks-036c24b"}, (None, "eks 1.29.4-eks-036c24b")),

@@ -53,6 +53,30 @@ def test_each_group_is_a_service(dumped):
     assert billing["names"][0].rule == "label" and billing["secrets_in_image"] is False
 
 
+def test_a_task_that_ended_before_the_others_of_its_allocation_does_not_run(tmp_path):
+    names = ("wait", "api", "tail")
+    hooks = {"wait": {"Hook": "prestart"}, "tail": {"Hook": "poststart", "Sidecar": True}}
+    tasks = [
+        {"Name": n, "Driver": "docker", "Config": {"image": n}, "Lifecycle": hooks.get(n)}
+        for n in names
+    ]
+    groups = [{"Name": "web", "Tasks": tasks}]
+    job = {"ID": "shop", "Name": "shop", "Type": "service", "TaskGroups": groups}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    states = {"wait": "dead", "api": "running", "tail": "running"}
+    allocation = {
+        "ID": "1",
+        "JobID": "shop",
+        "TaskGroup": "web",
+        "ClientStatus": "running",
+        "TaskStates": {name: {"State": state} for name, state in states.items()},
+    }
+    (tmp_path / "allocations.json").write_text(json.dumps([allocation]))
+    rows = collect(tmp_path, path=".").rows["workloads"]
+    found = {row["image_ref"]: row["state"] for row in rows}
+    assert found == {"wait": "exited", "api": "running", "tail": "running"}
+
+
 def test_allocations_are_workloads(dumped):
     rows = table(dumped, "workloads").set_index("name")
     assert rows.loc["backup/periodic-1795000000.backup[0]", "state"] == "exited"

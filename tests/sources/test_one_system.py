@@ -310,6 +310,142 @@ OPEN = {
 WRITERS = (compose, stack, kubernetes, nomad, marathon, ecs)
 
 
+# ---- a project of one host: declared, and as its engines say ----
+
+ROUTED = {
+    "traefik.http.routers.shop.rule": "Host(`shop.example`)",
+    "traefik.http.middlewares.shop.basicauth.users": "ada:hunter2",
+}
+SHOP = {
+    "DB_URL": "postgres://ada:hunter2@database:5432/shop",
+    "STOCK": "http://stock-svc:8000",
+}
+OWN = "registry.example/shop/"
+SOCKET = "/var/run/docker.sock"
+
+
+def project(place: Path) -> dict:
+    services = {
+        "proxy": {
+            "image": "traefik:v3.1",
+            "ports": ["80:80", "127.0.0.1:9:9"],
+            "volumes": [f"{SOCKET}:{SOCKET}:ro"],
+        },
+        "shop": {
+            "image": f"{OWN}shop:1",
+            "labels": ROUTED,
+            "environment": SHOP,
+            "links": ["store:database"],
+        },
+        "store": {"image": "postgres:16"},
+        "stock": {
+            "image": f"{OWN}stock:1",
+            "networks": {"default": {"aliases": ["stock-svc"]}},
+        },
+        "vpn": {"image": f"{OWN}vpn:1"},
+        "seeder": {"image": f"{OWN}seeder:1", "network_mode": "service:vpn"},
+        "admin": {"image": f"{OWN}admin:1", "ports": ["127.0.0.1:8081:80"]},
+    }
+    (place / "compose.yaml").write_text(yaml.safe_dump({"services": services}))
+    return {"type": "compose", "path": "compose.yaml"}
+
+
+def engine(place: Path) -> dict:
+    def inspected(name, image, env=(), labels=(), *, ports=(), mounts=(), **network):
+        bindings = {
+            inner: [{"HostIp": ip, "HostPort": outer}] for ip, outer, inner in ports
+        }
+        return {
+            "Id": name.encode().hex().rjust(64, "f")[::-1],
+            "Name": f"/{name}",
+            "State": {"Status": "running"},
+            "Config": {
+                "Image": image,
+                "Env": ["=".join(pair) for pair in dict(env).items()],
+                "Labels": {"assess.service": name, **dict(labels)},
+            },
+            "HostConfig": {
+                "NetworkMode": network.pop("mode", "shop_default"),
+                "PortBindings": bindings,
+            },
+            "Mounts": list(mounts),
+            "NetworkSettings": {"Networks": {"shop_default": network}},
+        }
+
+    socket = {"Type": "bind", "Source": SOCKET, "Destination": SOCKET, "RW": False}
+    published = [("0.0.0.0", "80", "80/tcp"), ("127.0.0.1", "9", "9/tcp")]
+    local = [("127.0.0.1", "8081", "80/tcp")]
+    vpn = inspected("vpn", f"{OWN}vpn:1")
+    links = {"Links": ["store:database"]}
+    aliases = {"Aliases": ["stock-svc"]}
+    seeder = {"mode": f"container:{vpn['Id']}"}
+    containers = [
+        vpn,
+        inspected("proxy", "traefik:v3.1", ports=published, mounts=[socket]),
+        inspected("shop", f"{OWN}shop:1", SHOP, ROUTED, **links),
+        inspected("store", "postgres:16"),
+        inspected("stock", f"{OWN}stock:1", **aliases),
+        inspected("seeder", f"{OWN}seeder:1", **seeder),
+        inspected("admin", f"{OWN}admin:1", ports=local),
+    ]
+    (place / "engine").mkdir()
+    (place / "engine/inspect.json").write_text(json.dumps(containers))
+    return {"type": "docker", "path": "engine"}
+
+
+def older_engine(place: Path) -> dict:
+    """Write what an engine says of links on its default network."""
+    options = engine(place)
+    file = place / "engine/inspect.json"
+    containers = json.loads(file.read_text())
+    for container in containers:
+        if container["NetworkSettings"]["Networks"]["shop_default"].pop("Links", None):
+            container["HostConfig"]["Links"] = ["/store:/shop/database"]
+    file.write_text(json.dumps(containers))
+    return options
+
+
+def quadlets(place: Path) -> dict:
+    labels = "".join(f"Label={name}={value}\n" for name, value in ROUTED.items())
+    env = " ".join("=".join(pair) for pair in SHOP.items())
+    socket = f"Volume=/run/podman/podman.sock:{SOCKET}:ro\n"
+    bodies = {
+        "proxy": f"Image=traefik:v3.1\nPublishPort=80:80\n{socket}",
+        "shop": f"Image={OWN}shop:1\nEnvironment={env}\n{labels}",
+        "store": "Image=docker.io/library/postgres:16\nNetworkAlias=database\n",
+        "stock": f"Image={OWN}stock:1\nNetworkAlias=stock-svc\n",
+        "vpn": f"Image={OWN}vpn:1\n",
+        "admin": f"Image={OWN}admin:1\nPublishPort=127.0.0.1:8081:80\n",
+    }
+    (place / "quadlets").mkdir()
+    (place / "quadlets/shop.network").write_text("[Network]\n")
+    for name, body in bodies.items():
+        text = f"[Container]\nNetwork=shop.network\n{body}"
+        (place / f"quadlets/{name}.container").write_text(text)
+    return {"type": "podman", "path": "quadlets"}
+
+
+CALLS = {("proxy", "shop", "call"), ("shop", "store", "data"), ("shop", "stock", "call")}
+SHARED = {("seeder", "vpn", "declared")}  # a network
+
+
+@pytest.mark.parametrize(
+    ("writer", "expected"),
+    [
+        (project, CALLS | SHARED),
+        (engine, CALLS | SHARED),
+        (older_engine, CALLS | SHARED),
+        (quadlets, CALLS),
+    ],
+)
+def test_links_routes_and_shared_networks_are_the_same(tmp_path, writer, expected):
+    inventory = collected(writer, tmp_path)
+    assert edges(inventory) == expected
+    services = inventory["services"].set_index("service_id")
+    assert set(services.index[services["public"].eq(other=True)]) == {"proxy", "shop"}
+    assert "hunter2" not in inventory["dependencies"].to_csv()
+
+
 # ---- what the sources make of it ----
 
 

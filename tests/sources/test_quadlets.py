@@ -188,3 +188,63 @@ def test_drop_ins_add_to_a_quadlet_and_the_most_specific_counts(tmp_path):
     status = {row["call"]: row["status"] for row in batch.coverage}
     assert status["20-own"] == "ok"
     assert status["storage"] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("image", "check", "expected"),
+    [
+        ("registry.example/shop/front:3", "HealthCmd=curl -f localhost\n", True),
+        ("registry.example/shop/front:3", "HealthCmd=none\n", False),
+        ("registry.example/shop/front:3", "", None),
+        ("docker.io/library/redis:7", "", False),  # official images define no check
+    ],
+)
+def test_a_health_check_is_what_is_declared_else_that_of_the_image(
+    tmp_path, image, check, expected
+):
+    files = {"front.container": f"[Container]\nImage={image}\n{check}"}
+    (service,) = collect(tmp_path, files).rows["services"]
+    assert service["health_checked"] is expected
+
+
+def test_exposed_ports_and_the_time_to_stop(tmp_path):
+    text = "[Container]\nImage=a\nExposeHostPort=9000/udp\nStopTimeout=70\n"
+    row = by_name(collect(tmp_path, {"web.container": text}))["systemd-web"]
+    assert (row["ports"], row["stop_timeout_s"]) == ("9000/udp", 70.0)
+
+
+def test_two_units_of_one_image_are_two_services(tmp_path):
+    text = "[Container]\nImage=docker.io/library/mariadb:11\n"
+    files = {"wiki-db.container": text, "shop-db@.container": text}
+    names = [row["names"][0].name for row in collect(tmp_path, files).rows["services"]]
+    assert sorted(names) == ["shop-db", "wiki-db"]
+
+
+def test_what_systemd_starts_before_is_a_need(tmp_path):
+    unit = (
+        "[Unit]\nAfter=network-online.target ledger.service\nRequires=cache.container\n"
+    )
+    own = "registry.example/shop/"
+    files = {
+        "front.container": f"{unit}[Container]\nImage={own}front:1\n",
+        "ledger.container": f"[Container]\nImage={own}ledger:1\n",
+        "cache.container": "[Container]\nImage=docker.io/library/redis:7\n",
+        "network.container": f"[Container]\nImage={own}network:1\n",
+    }
+    found = collect(tmp_path, files).rows["dependencies"]
+    assert {(row["src"].name, row["dst"].name, row["kind"]) for row in found} == {
+        ("front", "ledger", "start_order"),
+        ("front", "cache", "data"),
+    }
+
+
+def test_secrets_are_variables_and_an_entry_point_names_services(tmp_path):
+    text = (
+        "[Container]\nImage=registry.example/shop/front:1\nEntrypoint=/bin/front\n"
+        "Exec=--ledger http://ledger.example:8000\nEnvironment=LOG_LEVEL=info\n"
+        "Secret=db,type=env,target=DB_PASSWORD\nSecret=certificate\n"
+    )
+    batch = collect(tmp_path, {"front.container": text})
+    assert by_name(batch)["systemd-front"]["env_names_n"] == 2
+    (found,) = batch.rows["dependencies"]
+    assert found["dst"] == "ext:ledger.example"

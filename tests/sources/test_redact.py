@@ -57,6 +57,26 @@ def test_names_of_other_things(name):
     assert not redact.is_secret_name(name)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Server=db;Database=shop;User Id=sa;Password=hunter2", True),
+        ("Server=db; Pwd = hunter2", True),
+        ("jdbc:mysql://db/shop?user=ada&password=hunter2", True),
+        ("db:6379,password=hunter2,ssl=True", True),
+        ("AccountName=shop;AccountKey=aHVudGVyMg==", True),
+        ('{"user": "ada", "password": "hunter2"}', True),
+        ("Server=db;User Id=sa;Password=${DB_PASSWORD};", False),
+        ("jdbc:mysql://db/shop?user=ada&password=$(PW)&ssl=1", False),
+        ("jdbc:mysql://db/shop?passwordCharacterEncoding=utf8", False),
+        ("Server=db;Password=;Integrated Security=true", False),
+        ('{"token": null}', False),
+    ],
+)
+def test_a_password_within_a_value_is_a_secret(value, expected):
+    assert redact.is_secret("DB", value) is expected
+
+
 def test_a_secret_is_told_by_its_value_too():
     assert redact.is_secret("DATABASE_URL", "postgres://shop:hunter2@db:5432/shop")
     assert not redact.is_secret("DATABASE_URL", "postgres://db:5432/shop")

@@ -208,3 +208,13 @@ def test_labels_tell_a_proxy_to_open_a_service(tmp_path):
     assert public == {"edge": None, "shop": True, "off": None}
     calls = [(r["src"].name, r["dst"].name) for r in batch.rows["dependencies"]]
     assert calls == [("edge", "shop")]
+
+
+@pytest.mark.parametrize(
+    ("networks", "expected"),
+    [({}, False), ({"Networks": [{"Target": "k3vj"}]}, None)],  # which may be `host`
+)
+def test_a_service_without_networks_is_not_on_that_of_its_host(networks, expected):
+    task = {"ContainerSpec": {"Image": "acme/web:1"}, **networks}
+    spec = {"Name": "web", "TaskTemplate": task, "Mode": {"Global": {}}}
+    assert Service({"Version": {"Index": 1}, "Spec": spec}).unit.host_network is expected

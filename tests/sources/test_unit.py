@@ -424,7 +424,14 @@ def test_edges_once_each_and_none_to_oneself():
 
 @pytest.mark.parametrize(
     ("driver", "expected"),
-    [("gelf", True), ("awsfirelens", True), ("json-file", None), ("syslog", None)],
+    [
+        ("gelf", True),
+        ("awsfirelens", True),
+        ("loki", True),
+        ("json-file", None),
+        ("syslog", None),
+        ("etwlogs", None),  # of Windows itself
+    ],
 )
 def test_log_drivers(driver, expected):
     assert ships_logs(driver) is expected
@@ -595,3 +602,10 @@ def test_directories_of_applications_that_keep_data(target, is_data):
 def test_a_volume_for_logs_or_a_cache_leaves_open_whether_it_is_data(target, is_data):
     (row,) = mount_rows([Mount(target, "volume", volume="x")], "w", "h")
     assert row["data_like"] is is_data
+
+
+def test_an_image_that_is_mounted_is_no_storage_of_a_host():
+    (row,) = mount_rows([Mount("/models", "image", "busybox:1")], "w", "h")
+    columns = ("source_class", "data_like", "volume_id", "shared_with_n")
+    share([row])
+    assert [row[column] for column in columns] == ["config", False, None, 0]

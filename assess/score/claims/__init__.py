@@ -32,13 +32,14 @@ from assess.words import UNKNOWN, share
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
+Cells = dict[str, Any]  # of a claim, by column
 NUMBERS = ["value", "lo", "hi", "threshold"]
 ORCHESTRATED = "C12"
 PLATFORM_COLUMNS = ["claim", "short", "platform", *NUMBERS, "n", "verdict", "needs"]
 
 
 @cache
-def texts() -> dict[str, dict[str, Any]]:
+def texts() -> dict[str, Cells]:
     """Read the texts of each claim: the words of both sides, the measure, the bound."""
     file = files("assess.score.claims") / "claims.toml"
     return tomllib.loads(file.read_text("utf-8"))
@@ -180,7 +181,7 @@ def _tidy(claim: str, table: DataFrame) -> DataFrame:
     return numbers.melt(["claim", "group"], var_name="part", value_name="amount")
 
 
-def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
+def _row(claim: str, measured: Measurement, policy: Policy) -> Cells:
     text = texts()[claim]
     # the appetite for incidents is set once, for the exposure budget and for C13
     bounds = {**policy["claims"]["bounds"], "C13": policy["what_next"]["appetite"]}
@@ -210,7 +211,7 @@ def _row(claim: str, measured: Measurement, policy: Policy) -> dict[str, Any]:
 
 
 def _needs(
-    text: dict[str, Any],
+    text: Cells,
     measured: Measurement,
     bound: float,
     *,
@@ -237,7 +238,7 @@ def _needs(
 
 
 @cache
-def world(since: str) -> dict[str, Any]:
+def world(since: str) -> Cells:
     """Return the numbers for the placeholders in `claims.toml`, counted from the day ``since``."""
     return {
         "since": since[:4],
@@ -248,7 +249,7 @@ def world(since: str) -> dict[str, Any]:
     }
 
 
-def _lines(since: str) -> dict[str, Any]:
+def _lines(since: str) -> Cells:
     windows = reference.support_windows(reference.ENGINE, since=since).dropna()
     newest = reference.target_engine({})
     orchestrators = reference.table("orchestrators").dropna(subset=["product"])
@@ -270,7 +271,7 @@ def _lines(since: str) -> dict[str, Any]:
     }
 
 
-def _changes(since: str) -> dict[str, Any]:
+def _changes(since: str) -> Cells:
     changes = reference.table("engine_changes")
     recent = changes[changes["release_date"] >= since]
     breaking = recent[recent["kind"] == "breaking"]
@@ -287,7 +288,7 @@ def _changes(since: str) -> dict[str, Any]:
     }
 
 
-def _drivers() -> dict[str, Any]:
+def _drivers() -> Cells:
     gone = reference.drivers_gone(reference.target_engine({})).items()
     drivers = reference.table("storage_drivers").set_index("driver")["introduced_in"]
     return {f"{n}_removed": end for n, end in gone} | {
@@ -295,7 +296,7 @@ def _drivers() -> dict[str, Any]:
     }
 
 
-def _services() -> dict[str, Any]:
+def _services() -> Cells:
     package = reference.outages("package-repo")["duration_minutes"]
     hub = reference.outages("registry", service="docker-hub")["duration_minutes"]
     facts = reference.table("registries").set_index(["registry", "fact"])["value"]

@@ -65,7 +65,7 @@ def host_facts(target: Table, at: pd.Timestamp, docker: str) -> dict[str, bool |
     name, version = system_of(target)
     support = reference.os_support(name, version, at)
     supported = {"supported": True, "ended": False}.get(support.state)
-    kernel = reference.default_kernel(name, version)
+    kernel = reference.shipped(name, version, "default_kernel")
     runs = reference.kernel_runs(kernel, docker)
     if not runs_linux(target):
         runs = False

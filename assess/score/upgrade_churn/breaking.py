@@ -36,6 +36,7 @@ from assess.score.upgrade_churn.in_use import (
 COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
 RUNTIMES = (reference.ENGINE, "containerd", "cri-o", "podman")
 PRODUCTS = (*RUNTIMES, KUBERNETES)  # beside those of images
+SYSTEM = "system"  # whose rules hold for each system of hosts
 ANY_IMAGE = "image"  # whose rules hold for each image that has none of its own
 WILL = "will"
 MAY = "may"
@@ -69,7 +70,7 @@ def goal_of(text: str) -> Goal:
         raise RequestError(
             with_nearest(message, product, products()),
             hint=f"{', '.join(PRODUCTS)}, a system of hosts, or an image; such as kubernetes:1.35, "
-            "debian:13, postgres:18, acme/app:2",
+            "debian:13, kernel:6.18, postgres:18, acme/app:2",
         )
     if reference.parse_version(version) is None:
         raise RequestError(
@@ -184,9 +185,12 @@ def changes(product: str) -> list[dict[str, str]]:
     """Return the changes of a product that have a rule, oldest first, with version and source."""
     known = {row["change_id"]: row for row in reference.rows("engine_changes")}
     is_known = product == WORLD or product in products()
+    asked = [product if is_known else ANY_IMAGE]
+    if reference.distro_of(product):
+        asked.append(SYSTEM)
     listed = []
     for row in reference.rows("breaks"):
-        if row["product"] != (product if is_known else ANY_IMAGE):
+        if row["product"] not in asked:
             continue
         recorded = known.get(row["change_id"], {})
         own = {
@@ -202,7 +206,8 @@ def changes(product: str) -> list[dict[str, str]]:
 def products() -> list[str]:
     """Return what can be upgraded: products of hosts, and those of images that have a rule."""
     named = {row["product"] for row in reference.rows("breaks")}
-    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD, ANY_IMAGE]))]
+    named |= {*reference.lookup("os_names", "name", "distro").values()}
+    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD, ANY_IMAGE, SYSTEM]))]
 
 
 class _Ahead:

@@ -18,6 +18,7 @@ from assess.score.upgrade_churn.builds import IDS
 from assess.score.upgrade_churn.sights import text_of
 
 KUBERNETES = "kubernetes"
+KERNEL = "kernel"  # a system of hosts like a distribution, whatever that is
 WORLD = "world"  # what happens on a day, whatever runs
 _BUILD = r"-([^-]+)$"
 _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
@@ -86,11 +87,29 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
 
 
 def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
-    """Return the workloads on hosts that may run a distribution, each with its release."""
+    """Return the workloads on hosts that may run a system, each with its release and the next."""
     table = workloads_on(inventory, WORLD, target).dropna(subset="host_id")
-    table = table[table["distro"].fillna(product).eq(product)]
-    release = table["os"].str.split().str[-1]
-    return table.assign(version=release).reset_index(drop=True)
+    release = table["kernel_text"]
+    if product != KERNEL:
+        table = table[table["distro"].fillna(product).eq(product)]
+        release = table["os"].str.split().str[-1]
+    # a host that does not tell its kernel and control groups most likely has those of its release
+    own = [_shipped(product, line) for line in release]
+    table = table.fillna(DataFrame(own, table.index, ["kernel", "cgroup"]))
+    moves = {f"to_{name}": fact for name, fact in _shipped(product, target).items()}
+    moves["to_system"] = f"{product} {target}"
+    table = table.assign(version=release, **moves)
+    table.loc[release.isna(), [*moves]] = pd.NA  # it may be another system
+    return _typed(table, "workloads")
+
+
+def _shipped(product: str, release: str) -> dict[str, Any]:
+    """Return the kernel and the control groups that a release of a system brings."""
+    if product == KERNEL:  # alone it leaves the control groups as they are
+        return {"kernel": number_of(release), "cgroup": ""}
+    kernel = reference.shipped(product, release, "default_kernel")
+    cgroup = reference.shipped(product, release, "cgroup_default")
+    return {"kernel": number_of(kernel), "cgroup": cgroup and cgroup[-1]}
 
 
 def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:

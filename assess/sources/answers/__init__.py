@@ -23,7 +23,7 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.http import open_web
-from assess.sources.values import as_list, dicts
+from assess.sources.values import Words, as_list, dicts
 
 SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
     "docker-bench": scanners.of_docker_bench,
@@ -41,7 +41,7 @@ _TABLES = (".csv", ".tsv")
 _ALL_SUFFIXES = (*JSON_SUFFIXES, *YAML_SUFFIXES, *_TABLES, ".xml")
 _UNKNOWN = "no known form; if it is empty, name its format: `assess sources answers`"
 FORMATS = ("konveyor", "csv", *SCANNERS)
-_SUFFIXES: dict[Any, tuple[str, ...]] = {  # by reader; JSON where it is not here
+_SUFFIXES: dict[Any, Words] = {  # by reader; JSON where it is not here
     sbom.of_any: (*JSON_SUFFIXES, ".xml"),
     scanners.of_kantra: (*YAML_SUFFIXES, *JSON_SUFFIXES),
 }

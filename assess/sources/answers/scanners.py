@@ -25,6 +25,7 @@ from assess.sources.answers.forms import (
 from assess.sources.answers.vex import SEVERITIES, Finding
 from assess.sources.base import FrameRow, Row, Rows
 from assess.sources.values import (
+    Words,
     as_list,
     cell,
     dicts,
@@ -36,7 +37,7 @@ from assess.sources.values import (
     texts,
 )
 
-About = tuple[tuple[str, ...], ...]  # keys that workloads have, the surest first
+About = tuple[Words, ...]  # keys that workloads have, the surest first
 _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _MANDATORY = "mandatory"  # category of violations
@@ -342,7 +343,7 @@ def _image_of(digests: list[str], tags: list[str]) -> ImageRef:
 
 def _image_keys(image: ImageRef, identifier: str = "") -> About:
     place = (str(image.registry), str(image.repository))
-    keys: list[tuple[str, ...]] = [("digest", image.digest or ""), ("digest", identifier)]
+    keys: list[Words] = [("digest", image.digest or ""), ("digest", identifier)]
     if image.repository:
         keys.append(("image", *place, image.tag or "latest"))
     return tuple(key for key in keys if key[1])

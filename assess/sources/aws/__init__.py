@@ -23,7 +23,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import JSON_SUFFIXES, find_files
 from assess.sources.failure import failure
 from assess.sources.redact import is_secret, scrub
-from assess.sources.values import Texts, as_list, dicts, moment
+from assess.sources.values import Texts, Words, as_list, dicts, moment
 
 __all__ = ["DumpPlace", "LivePlace", "Place"]  # beside what is defined here
 
@@ -44,7 +44,7 @@ _NUMBER = re.compile(r"[-_.]\d{1,3}$")
 class AwsSource(Source):
     """Base of the AWS sources: reads every place it is configured for, each in its own thread."""
 
-    suffixes: tuple[str, ...] = JSON_SUFFIXES  # of its dumps
+    suffixes: Words = JSON_SUFFIXES  # of its dumps
 
     def read(self, place: Place) -> None:
         """Ask a place, and add its rows to it."""
@@ -137,9 +137,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
             yield LivePlace(f"{account}/{region}", asked.deadline, login, region)
 
 
-def dump_places(
-    asked: Asked, suffixes: tuple[str, ...] = JSON_SUFFIXES
-) -> Iterator[DumpPlace]:
+def dump_places(asked: Asked, suffixes: Words = JSON_SUFFIXES) -> Iterator[DumpPlace]:
     """List a place for every directory of dumps: one for each account and region."""
     files: dict[str, list[Path]] = defaultdict(list)
     for scope, file in find_files(asked, suffixes):

@@ -26,6 +26,7 @@ from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
 from assess.sources.values import (
     Texts,
+    Words,
     as_list,
     dicts,
     dig,
@@ -148,8 +149,8 @@ def _take(values: list[Any], entities: dict[str, Entity], call: Call) -> None:
 class Kept:
     """Keys that may hold the tier and the criticality, and the entities that were left out."""
 
-    tier_keys: tuple[str, ...]
-    criticality_keys: tuple[str, ...] = ()
+    tier_keys: Words
+    criticality_keys: Words = ()
     redacted: int = 0  # annotations, labels, links, descriptions and people
     unmapped: int = 0  # values that mean no tier or criticality
 
@@ -292,7 +293,7 @@ def to_service(entity: Entity, kept: Kept) -> Row:
 
 
 def _read_first(
-    notes: Texts, keys: tuple[str, ...], read: Callable[[str], float | None], kept: Kept
+    notes: Texts, keys: Words, read: Callable[[str], float | None], kept: Kept
 ) -> float | None:
     """Return the first value that can be read; one that cannot is counted if none can."""
     texts = [notes[key] for key in keys if key in notes]

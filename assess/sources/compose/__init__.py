@@ -7,7 +7,7 @@ from pathlib import Path
 from assess.sources.base import Asked, Batch, Names, Row, Rows, Source, paths_of
 from assess.sources.builds import workload_rows
 from assess.sources.builds.dockerfile import read_build
-from assess.sources.compose.forms import Service, is_published
+from assess.sources.compose.forms import Service
 from assess.sources.compose.needs import labels_of, to_dependencies, to_texts
 from assess.sources.compose.project import Project, read_project
 from assess.sources.docker.names import COMPOSE, container_names
@@ -107,10 +107,7 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         unit = replace(unit, names=names)
         units[name] = unit
         redacted += dropped + len(unit.environment) - len(unit.kept)
-        row = _to_service(name, unit)
-        if routers_of(labels_of(service), unit):
-            row["public"] = True
-        batch.add("services", row)
+        batch.add("services", _to_service(name, unit))
         replicas = _replicas(project, name)
         rows_n += replicas * (1 + len(unit.mounts))
         if rows_n > MAX_ROWS:
@@ -188,9 +185,11 @@ def _to_unit(project: Project, service: Service) -> Unit:
     image = text(service, "image")
     declared = True if check.get("first") else None
     texts, unread = to_texts(project, service)
+    environment = _environment(project, service)
     return Unit(
         image=image,
-        environment=tuple(_environment(project, service).items()),
+        environment=tuple(environment.items()),
+        proxies=routers_of(labels_of(service), environment),
         texts=tuple(texts),
         unread=tuple(unread),
         ports=(*as_list(service, "ports"), *exposed),
@@ -228,7 +227,7 @@ def _to_service(name: str, unit: Unit) -> Row:
     return row | {
         "name": name,
         "kind": "web" if unit.ports and row["stateful"] is False else None,
-        "public": True if any(map(is_published, unit.ports)) else None,
+        "public": unit.is_opened,
         "secrets_in_image": row["secrets_in_image"] or (None if is_open else False),
     }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
+from assess.sources.unit import port_text
 from assess.sources.values import Texts, as_list, dig, is_true, picked, text
 from assess.sources.volumes import COLON
 
@@ -102,31 +103,6 @@ def _healthcheck(value: Any) -> Row:
     check = as_mapping(value)
     first = next(iter(as_list(check, "test")), None)
     return {"first": first, "disable": check.get("disable")}
-
-
-def port_text(item: Any) -> str:
-    """Return a port as ``8080->80/tcp``, or ``80/tcp`` where it is not published; else empty."""
-    if isinstance(item, dict):
-        target = item.get("target")
-        host = item.get("host_ip")
-        published = item.get("published")
-        protocol = item.get("protocol")
-    else:
-        body, _, protocol = str(item).partition("/")
-        rest, _, target = body.rpartition(":")
-        host, _, published = rest.rpartition(":")
-    if not target:
-        return ""
-    address = str(host or "").strip("[]")
-    prefix = "" if address in ("", "0.0.0.0", "::") else f"{address}:"
-    inner = f"{target}/{protocol or 'tcp'}"
-    return f"{prefix}{published}->{inner}" if published else inner
-
-
-def is_published(port: str) -> bool:
-    """Return whether a port is published on an address that other machines reach."""
-    outer, arrow, _ = port.rpartition("->")
-    return bool(arrow) and not outer.startswith(("127.", "localhost:", "::1:"))
 
 
 def mount(item: Any) -> tuple[str, Row]:

@@ -97,8 +97,7 @@ def to_dependencies(project: Project, units: Mapping[str, Unit]) -> Rows:
         rows += _ordered(project, src, service, siblings)
         rows += _declared(project, src, service, within)
         rows += unit.needs(within, project.name)
-    routed = [(unit, labels_of(project.services[name])) for name, unit in units.items()]
-    return distinct([*rows, *routed_calls(routed, EVIDENCE)])
+    return distinct([*rows, *routed_calls([*units.values()], EVIDENCE)])
 
 
 def labels_of(service: Service) -> Row:

@@ -13,7 +13,7 @@ from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.csv_records import vocabulary
 from assess.sources.joining.hosts import ID_LENGTH, spellings
-from assess.sources.values import Texts, leaf, parts_of_cell, text
+from assess.sources.values import Texts, Words, leaf, parts_of_cell, text
 
 T = TypeVar("T")
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published
@@ -34,7 +34,7 @@ class Tenant:
     called: str  # its own name, such as that of its unit
     image: str = ""  # last part of the repository
     is_apart: bool = False  # on a network of its own
-    addresses: tuple[str, ...] = ()
+    addresses: Words = ()
 
 
 class Fleet:

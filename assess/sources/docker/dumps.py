@@ -14,7 +14,7 @@ from assess.sources.docker.payload import EngineData
 from assess.sources.docker.rows import to_batch
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_documents
 from assess.sources.usage import read_samples
-from assess.sources.values import Texts
+from assess.sources.values import Texts, Words
 
 # the name of the call, its file, and the row that covers it
 Dump = tuple[str, Path, Call]
@@ -26,7 +26,7 @@ UNNAMED = "not there, or not named after its command, such as ps.json or inspect
 class EngineDumps(Source):
     """Base of the sources that read dumps of engines."""
 
-    suffixes: tuple[str, ...] = JSON_SUFFIXES
+    suffixes: Words = JSON_SUFFIXES
     commands: Texts  # that write a dump of each call, in the order of reading
 
     def fill(self, asked: Asked) -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+from assess import reference
 from assess.image_ref import ImageRef, last_part
 from assess.sources.base import Name, Names
 from assess.sources.csv_records import lookup, rows, vocabulary
@@ -15,11 +16,19 @@ NOMAD = "com.hashicorp.nomad."
 SWARM_SERVICE = "com.docker.swarm.service.name"
 SWARM_STACK = "com.docker.stack.namespace"
 COMPOSE_RULE = "compose-service"
-COMPOSE_CONFIDENCE = float(lookup("docker/names", "rule", "trust")[COMPOSE_RULE])
+_TRUST = lookup("docker/names", "rule", "trust")
+COMPOSE_CONFIDENCE = float(_TRUST[COMPOSE_RULE])
+# Of Podman: the unit of systemd that runs a container, by the name that its quadlet has.
+_UNIT = "PODMAN_SYSTEMD_UNIT"
+UNIT_RULE = ("systemd-unit", float(_TRUST["systemd-unit"]))
 
 # best first: the label or variable that holds a name, its rule, and how far to trust it
 _RULES = [(row["key"], row["rule"], float(row["trust"])) for row in rows("docker/names")]
 POD_HASHES = re.compile(r"(-[0-9a-f]{6,10})?-[a-z0-9]{5}$|-\d+$")
+_UNIT_PARTS = re.compile(r"^container-|@.*|\.service$")
+# By an engine or an orchestrator, and the number of a replica.
+_GENERATED = re.compile(r"[a-z]+_[a-z]+\d*|.*[0-9a-f]{8}.*")
+_NUMBER = re.compile(r"[-_.]\d+$")
 _ALLOCATION = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NAMESPACES = vocabulary("docker", "namespaces")
 _PLATFORMS = vocabulary("docker", "platforms")  # by a label of theirs
@@ -36,6 +45,8 @@ def container_names(labels: Texts, env: Texts, image: ImageRef, name: str) -> Na
         "marathon-app": env.get("MARATHON_APP_ID", "").strip("/"),
         "kubernetes-pod": POD_HASHES.sub("", pod),
         "nomad-task": allocated,
+        "systemd-unit": _UNIT_PARTS.sub("", labels.get(_UNIT, "")),
+        "given-name": _given_name(name, image),
         "image-source": last_part(labels.get("org.opencontainers.image.source")),
         "image-repository": last_part(image.repository),
         "container-name": name,
@@ -44,6 +55,14 @@ def container_names(labels: Texts, env: Texts, image: ImageRef, name: str) -> Na
         (made.get(rule) or given.get(key), rule, trust) for key, rule, trust in _RULES
     ]
     return names_of(*candidates, namespace=namespace_of(labels))
+
+
+def _given_name(name: str, image: ImageRef) -> str:
+    """Return the name that a person gave a container of a product; empty for any other."""
+    # Two containers of postgres:16 are two services: their image only says what they run.
+    is_product = image.is_official or reference.stateful_kind(image.repository)
+    is_given = is_product and not _GENERATED.fullmatch(name)
+    return _NUMBER.sub("", name) if is_given else ""
 
 
 def compose_name(service: str, project: str) -> Name:

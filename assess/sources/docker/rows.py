@@ -1,11 +1,12 @@
 """From the payloads of one Docker engine to rows: workloads, services, dependencies."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.image_ref import parse_image
 from assess.inventory import ENDED
-from assess.sources.base import Batch, Row, Rows
+from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
     COMPOSE,
@@ -17,9 +18,22 @@ from assess.sources.docker.names import (
     platform_of,
     task_of,
 )
-from assess.sources.docker.payload import Container, EngineData, Payload, containers_of
-from assess.sources.edges.rows import distinct, needs, start_order
+from assess.sources.docker.payload import (
+    SHORT_ID,
+    Container,
+    EngineData,
+    Payload,
+    containers_of,
+)
+from assess.sources.edges.rows import (
+    declared_call,
+    dependency_row,
+    distinct,
+    needs,
+    start_order,
+)
 from assess.sources.edges.siblings import Callee, Siblings
+from assess.sources.routing import routed_calls
 from assess.sources.unit import (
     Unit,
     merge_services,
@@ -28,7 +42,17 @@ from assess.sources.unit import (
     share,
     workload_row,
 )
-from assess.sources.values import Texts, dicts, dig, joined, moment, picked, table, text
+from assess.sources.values import (
+    Texts,
+    dicts,
+    dig,
+    joined,
+    moment,
+    picked,
+    table,
+    text,
+    texts,
+)
 from assess.sources.volumes import Mount
 
 _EVERY_IP = re.compile(r"^(0\.0\.0\.0|\[::\]|::)?:")
@@ -113,6 +137,7 @@ def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
         **picked(inspected, "docker inspection"),
         host_pid=_is_host(host.get("PidMode")),
         host_ipc=_is_host(host.get("IpcMode")),
+        proxies=inspected["proxies"],
         devices_n=len(host.get("Devices") or []),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
         asks=tuple(filter(None, asks)),
@@ -238,13 +263,15 @@ def to_service(container: Container, unit: Unit) -> Row:
     row = service_row(unit, is_complete=is_complete)
     secrets_n = dig(container.inspected, "Env", "secret_like")
     row["secrets_in_image"] = None if secrets_n is None else secrets_n > 0
+    if unit.platform == "docker":  # elsewhere its machine is no place that others reach
+        row["public"] = unit.is_opened
     if row["stateful"] is not False:
         row["kind"] = None
     return row
 
 
 def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
-    """Read the dependencies: start orders of Compose, and addresses in environments."""
+    """Read the dependencies: start orders of Compose, links, proxies, and addresses."""
     siblings = Siblings()
     for container, unit in zip(replicas, units, strict=True):
         space = namespace_of(container.labels)
@@ -252,6 +279,8 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
         service = container.labels.get(COMPOSE + "service", "")
         siblings.add(callee, service, space=space)
         siblings.add(callee, container.name or "", space=space)
+        siblings.add(callee, container.identifier)
+        siblings.add(callee, *_entries(container, "Aliases"), space=space, is_alias=True)
         siblings.publish(callee, unit.ports)
     rows = []
     for container, unit in zip(replicas, units, strict=True):
@@ -262,6 +291,37 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
             needed = siblings.find(name, space) or missing
             more = {"condition": condition, "address_basis": "label"}
             rows.append(start_order(src, needed, "compose-label", service=name, **more))
+        within = replace(siblings, links=_links(container, siblings, space))
+        rows += _declared(container, src, within)
         found = container.inspected.get("mentions", ())
-        rows += needs(unit.callee, found, siblings, space=space)
-    return distinct(rows)
+        rows += needs(unit.callee, found, within, space=space)
+    return distinct([*rows, *routed_calls(units, "docker-labels")])
+
+
+def _declared(container: Container, src: Name, siblings: Siblings) -> Iterator[Row]:
+    """Yield what a container links to, and whose namespaces it lives in."""
+    for callee in siblings.links.values():
+        yield declared_call(src, callee, "docker-link", address_basis="config")
+    for key in ("NetworkMode", "PidMode", "IpcMode"):
+        mode = text(container.inspected, "HostConfig", key)
+        _, _, other = mode.partition("container:")
+        if found := siblings.find(other[:SHORT_ID]):
+            yield dependency_row(src, found.name, "declared", "docker-mode")
+
+
+def _entries(container: Container, key: str) -> list[str]:
+    """List the names that its networks have for it, or that it has for others there."""
+    networks = table(container.inspected, "NetworkSettings", "Networks")
+    return [entry for network in networks.values() for entry in texts(network, key)]
+
+
+def _links(container: Container, siblings: Siblings, space: str) -> dict[str, Callee]:
+    """Return the containers that it is linked to, by the names that only it has for them."""
+    links = {}
+    # /db:/web/store on the default network, db:store on others
+    listed = texts(container.inspected, "HostConfig", "Links")
+    for link in listed + _entries(container, "Links"):
+        name, _, alias = link.partition(":")
+        if callee := siblings.find(name.lstrip("/"), space):
+            links[alias.rpartition("/")[2].lower()] = callee
+    return links

@@ -21,6 +21,7 @@ from assess.sources.ecr.lifecycle import (
 )
 from assess.sources.registry.rows import INDEXES, of_type
 from assess.sources.values import (
+    Words,
     dicts,
     dig,
     integer,
@@ -171,7 +172,7 @@ def _to_image(repository: Repository, digest: str) -> Row:
     )
 
 
-def _tags(image: Row) -> tuple[str, ...]:
+def _tags(image: Row) -> Words:
     return tuple(sorted(texts(image, "imageTags")))
 
 

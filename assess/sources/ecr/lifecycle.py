@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from assess.sources.values import Texts, dig, int_of
+from assess.sources.values import Texts, Words, dig, int_of
 
 STANDARD = "standard"
 ARCHIVE = "archive"
@@ -45,7 +45,7 @@ class Image:
     """The facts of one image that a lifecycle policy reads."""
 
     digest: str
-    tags: tuple[str, ...] = ()
+    tags: Words = ()
     pushed_at: datetime | None = None
     pulled_at: datetime | None = None  # None where it never was
     storage: str | None = STANDARD  # None while it moves between the classes
@@ -67,7 +67,7 @@ class Rule:
 
     priority: int
     tag_status: str
-    patterns: tuple[tuple[str, ...], ...]  # each the parts between its stars
+    patterns: tuple[Words, ...]  # each the parts between its stars
     storage: str
     count_type: str
     count: int
@@ -172,9 +172,7 @@ def _is_count(value: Any) -> bool:
     return (int_of(value) or 0) > 0
 
 
-def _read_patterns(
-    selection: Mapping[str, Any], status: str
-) -> tuple[tuple[str, ...], ...] | None:
+def _read_patterns(selection: Mapping[str, Any], status: str) -> tuple[Words, ...] | None:
     """Read the patterns of tags; None where the lists do not go with the tag status."""
     lists = {
         key: selection[key]

@@ -8,8 +8,9 @@ from assess.sources.aws.place import UnreadError, expect
 from assess.sources.base import Row, Rows
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_yaml
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
-from assess.sources.ecs.template import TemplateLoader, declared, is_template
+from assess.sources.ecs.template import TemplateLoader, declared, idle, is_template
 from assess.sources.listing import lose
+from assess.sources.redact import scrub
 from assess.sources.values import dicts, dig, integer, moment, spoiled, text, texts
 
 AT_ONCE = {  # what AWS takes in one call
@@ -24,6 +25,7 @@ _INCOMPLETE = (
 _UNDEFINED = (
     "the containers of {} services are in no template: only a parameter names them"
 )
+_IDLE = "left out, as their conditions are off: "
 _TEMPLATES = "read_templates"  # no call of AWS
 STATUSES = ("RUNNING", "STOPPED")
 STOPPED_SHOWN = timedelta(hours=1)  # ECS lists a stopped task for at least that long
@@ -102,6 +104,8 @@ def _declared(place: DumpPlace) -> tuple[Rows, Rows]:
             more = declared(documents)
             lose(call, spoiled([*more], place.forms))
             call.take([*more[0], *more[1]])
+            if off := idle(documents):
+                call.hint(scrub(_IDLE + ", ".join(off)))
             services += more[0]
             definitions += more[1]
     known = {text(definition, "taskDefinitionArn") for definition in definitions}

@@ -20,7 +20,17 @@ from assess.sources.ecs.definitions import (
 )
 from assess.sources.replica import Replicas, replica_rows
 from assess.sources.unit import Unit, ports_of
-from assess.sources.values import by_name, dicts, int_of, joined, moment, picked, text
+from assess.sources.values import (
+    Words,
+    by_name,
+    dicts,
+    int_of,
+    joined,
+    moment,
+    picked,
+    table,
+    text,
+)
 
 _STATES = vocabulary("ecs", "states")
 _CAUSES = vocabulary("ecs", "causes")
@@ -63,13 +73,22 @@ def to_workloads(
     workloads, mounts = replica_rows(unit, replica | {"host_id": host_id or key}, own)
     workloads[0]["name"] = main or None
     for row in workloads:
-        row |= {"host_id": host_id, **_digest(containers, row["name"])}
+        row |= {"host_id": host_id, **_of_container(containers, row["name"])}
     return workloads, mounts
 
 
 def _digest(containers: Row, name: Any) -> Row:
     digest = text(containers, name, "imageDigest")
     return {"image_digest": digest} if digest else {}
+
+
+def _of_container(containers: Row, name: Any) -> Row:
+    """Return the digest of one container, and its end: the others may run on."""
+    container = table(containers, name)
+    if text(container, "lastStatus") != "STOPPED":
+        return _digest(containers, name)
+    end = {"state": "stopped", "exit_code": int_of(container, "exitCode")}
+    return end | _digest(containers, name)
 
 
 def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
@@ -88,7 +107,7 @@ def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
     return replace(one(unit, main), beside=beside)
 
 
-def known_as(task: Row) -> tuple[str, ...]:
+def known_as(task: Row) -> Words:
     """Return the ids by which the engine of an instance knows the task and its containers."""
     containers = (text(c, "runtimeId") for c in dicts(task, "containers"))
     return tuple(filter(None, (last_of(task, "taskArn"), *containers)))

@@ -10,7 +10,8 @@ import yaml
 from assess.sources.aws.place import ForeignAnswerError
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
-from assess.sources.values import dicts, dig, table, text
+from assess.sources.unit import any_of
+from assess.sources.values import as_list, dicts, dig, table, text
 from assess.sources.yaml_loader import Loader
 
 MAX_NODES = 200_000  # of a template with all aliases and references in their places
@@ -58,13 +59,33 @@ class Template:
         for name in parameters:
             default = dig(parameters, name, "Default")
             if isinstance(default, str | int | float) and default != "":
-                self.names[name] = str(default)
+                self.names[name] = _as_text(default)
 
     def of_type(self, kind: str) -> Iterator[tuple[str, Row]]:
         """List resources of a type: logical ids and properties."""
         for name, resource in table(self.document, "Resources").items():
-            if text(resource, "Type") == kind:
+            if text(resource, "Type") == kind and not self.is_off(resource):
                 yield name, table(self.value(dig(resource, "Properties")))
+
+    def is_off(self, resource: Any) -> bool:
+        """Return whether the condition of a resource does not hold, as parameters are by default."""
+        return self._holds(text(resource, "Condition")) is False
+
+    def _holds(self, raw: Any) -> bool | None:
+        """Return whether a condition holds; None where only a deployment decides it."""
+        if isinstance(raw, str):
+            raw = dig(self.document, "Conditions", raw)
+        name, given = next(iter(table(raw).items()), ("", None))
+        if name == "Condition":
+            return self._holds(given)
+        if name == "Fn::Equals":
+            values = [*map(_as_text, as_list(self.value(given)))]
+            is_open = len(values) != 2 or any(map(_MENTION.search, values))
+            return None if is_open else values[0] == values[1]
+        answers = [*map(self._holds, as_list(given))]
+        if name == "Fn::Not":
+            return None if None in answers else not any(answers)
+        return any_of(answers, decisive=name == "Fn::Or") if answers else None
 
     def value(self, raw: Any) -> Any:
         """Return the resolved value; None if only a deployment decides it."""
@@ -84,6 +105,9 @@ class Template:
         return {str(key): self.value(item) for key, item in raw.items()}
 
     def _call(self, name: str, raw: Any) -> Any:
+        if name == "Fn::If":
+            holds = self._holds(text(raw, 0))
+            return None if holds is None else self.value(dig(raw, 1 if holds else 2))
         given = self.value(raw)
         if name == "Ref":
             return self.names.get(text(given), f"${{{given}}}")
@@ -98,7 +122,7 @@ class Template:
             return text(given, 0).join(map(str, parts)) if is_list else None
         if name == "Fn::FindInMap" and isinstance(given, list):
             return dig(self.document, "Mappings", *map(str, given))
-        return None  # conditions, imports and the like
+        return None  # imports and the like
 
     def _filled(self, given: Any) -> str:
         """Fill the names into a text; those that only a deployment knows stay."""
@@ -135,6 +159,16 @@ def declared(documents: Iterable[Row]) -> tuple[Rows, Rows]:
             definitions += _definitions(template)
             services += _services(template)
     return services, definitions
+
+
+def idle(documents: Iterable[Row]) -> list[str]:
+    """List the resources whose conditions are off."""
+    return [
+        name
+        for template in map(Template, documents)
+        for name, resource in table(template.document, "Resources").items()
+        if template.is_off(resource)
+    ]
 
 
 def is_template(document: Row) -> bool:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from assess.sources.base import Name
 from assess.sources.edges.address import ENGINE_HOST, OWN_HOST, Address
 
+Pair = tuple[str, str]
 # Domains that a platform puts behind the name of a service.
 _DOMAIN = re.compile(
     r"\.svc(?:\.[a-z0-9.-]+)?|\.(?:service|connect|virtual|query|ingress)(?:\.[a-z0-9-]+)?\.consul"
 )
 
 
-def _split(host: str) -> tuple[str, str]:
+def _split(host: str) -> Pair:
     """Split the domain of a platform from a host; empty where it has none."""
     tail = _TAIL.search(host)
     if tail and _DOMAIN.fullmatch(host[tail.start() :]):
@@ -21,7 +22,7 @@ def _split(host: str) -> tuple[str, str]:
     return host, ""
 
 
-def inner_name(host: str) -> tuple[str, str] | None:
+def inner_name(host: str) -> Pair | None:
     """Return name and namespace of a host in a platform's domain; None for other hosts."""
     plain, tail = _split(host)
     if not tail:
@@ -54,8 +55,8 @@ class Siblings:
     links: dict[str, Callee] = field(default_factory=dict)  # hosts that one caller has
     # Whether db.shop.internal is db, in a domain of the platform.
     has_private_domains: bool = False
-    _names: dict[tuple[str, str], dict[Callee, None]] = field(default_factory=dict)
-    _aliases: dict[tuple[str, str], dict[Callee, None]] = field(default_factory=dict)
+    _names: dict[Pair, dict[Callee, None]] = field(default_factory=dict)
+    _aliases: dict[Pair, dict[Callee, None]] = field(default_factory=dict)
 
     def add(
         self, callee: Callee, *hosts: str, space: str = "", is_alias: bool = False
@@ -90,7 +91,7 @@ class Siblings:
                     return next(iter(found)) if len(found) == 1 else None
         return None
 
-    def _readings(self, host: str, space: str) -> list[tuple[str, str]]:
+    def _readings(self, host: str, space: str) -> list[Pair]:
         """List the spaces and names that a host may mean, the most exact first."""
         plain, tail = _split(host)
         labels = plain.split(".")

@@ -25,8 +25,6 @@ from assess.sources.redact import scrub
 NOTED = 5  # problems of a file
 SHOWN = 3  # rows that a problem names
 _NAMING = {
-    "identity_rule",
-    "identity_confidence",
     "service_id",
     "src_id",
     "dst_id",

@@ -20,7 +20,7 @@ from assess.sources.docker.engine import to_os
 from assess.sources.joining.hosts import is_local, service_of
 from assess.sources.listing import names_of
 from assess.sources.unit import runs_as_root
-from assess.sources.values import Texts, cell, moment, text
+from assess.sources.values import Texts, Words, cell, moment, text
 
 UNIT = "unit"
 UNIT_CONFIDENCE = 0.5
@@ -69,7 +69,7 @@ class PlainHost:
     facts: Row = field(default_factory=dict)  # columns of the hosts frame
     cloud_id: str = ""  # id of the instance
     settings: Row = field(default_factory=dict)  # columns of the engines frame
-    marks: tuple[str, ...] = ()  # machine id, serial, address; empty where unknown
+    marks: Words = ()  # machine id, serial, address; empty where unknown
     units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = None  # those `is_of_interest`
     # file systems: path, type, size, read-only

@@ -16,7 +16,7 @@ from assess.sources.incidents import api
 from assess.sources.incidents.reader import HEADERS, NAMED, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, as_list, dicts, dig, listed, table
+from assess.sources.values import Texts, Words, as_list, dicts, dig, listed, table
 
 Names = Texts  # service names by the ids of the tool
 Table = tuple[list[str], list[Cells]]  # headers, and the rows below them
@@ -30,17 +30,17 @@ class Tool:
     """A paging or ticket tool."""
 
     name: str
-    lists: tuple[str, ...]  # keys under which a page holds its incidents
+    lists: Words  # keys under which a page holds its incidents
     marks: set[str]  # an incident has at least one of these keys
     signs: set[str]  # keys that only its pages or its incidents have
     get: Callable[[api.Request], Iterator[Rows]]  # pages of incidents, live
-    others: tuple[str, ...]  # keys of other lists that become rows
+    others: Words  # keys of other lists that become rows
     token: str  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
     get_services: Callable[[api.Request], Iterator[Rows]] | None
     services: str  # path of all services of an incident
     state: str  # path of its state
-    over: tuple[str, ...]  # states in which it is over
+    over: Words  # states in which it is over
     more: Callable[[Row], Cells | None]  # None: this is no incident
 
     def to_record(self, raw: Row, names: Names) -> Record | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
 
+from assess import reference
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Batches, Name, Names, Row, Rows, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
@@ -25,7 +26,6 @@ KNOWN = 0.7  # confidence in the only service of a host [share]
 _DECLARED = ("env", "command", "config")  # texts: traffic is joined where it was seen
 _Services = dict[str, dict[Name, None]]  # by host or address
 _Owners = dict[str, dict[_Host, None]]  # hosts by name
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv8": "arm64"}
 _COMPARED = ("arch", "cloud_id", "vcpus")
 _LOCAL = re.compile(
     r"localhost\d?|localhost\.localdomain|ip6?-localhost|127(\.\d+){3}|::1|\(none\)"
@@ -188,7 +188,7 @@ def _contradict(one: Row, other: Row) -> bool:
 
 def _plain(value: object) -> str:
     text = str(value).lower().removesuffix(".0")
-    return _ARCHITECTURES.get(text, text)
+    return reference.arch_of(text) or text
 
 
 def join_replicas(batches: Batches) -> tuple[Batches, Rows]:

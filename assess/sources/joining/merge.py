@@ -24,14 +24,18 @@ _UNSURE = "name services in the identity map, or label them assess.service"
 # Columns in which two sources may differ without one of them being wrong, such as the start of
 # a task and of its container.
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
-# Gates ask for these: where sources contradict each other, their order must not decide.
-_DISPUTABLE = [row["column"] for row in csv_records.rows("joining/disputable")]
+# Scores ask for these: where sources contradict each other, their order must not decide. What
+# one of them saw is there (the most is kept); of the rest nobody knows who is right.
+_DISPUTABLE = {
+    (row["frame"], row["column"]): row["kept"]
+    for row in csv_records.rows("joining/disputable")
+}
 
 
 def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows]:
     """Name the services and merge the rows of one key; where two sources differ, the first wins.
 
-    What gates ask for, yes or no, is unknown where sources contradict each other.
+    What scores ask for is unknown where sources contradict each other.
 
     Returns the frames that any source filled, typed and sorted by key, and coverage rows about
     names, disagreements and cells that do not fit the data dictionary.
@@ -57,9 +61,12 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
 def _add_services(rows: Lists, resolver: _Resolver) -> None:
     """Add the rows of services and aliases that follow from identity."""
     services = resolver.identity.services
-    identified: Rows = [
+    # The first row of a key wins: names count after those of sources, and a snapshot, carried
+    # or read, tells itself how its ids were found.
+    rows["services"] += [
         {
             "service_id": service.service_id,
+            "name": service.best.name,
             "identity_rule": service.best.rule,
             "identity_confidence": service.best.confidence,
         }
@@ -67,10 +74,7 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
     ]
     if any(r.get("service_id") == UNASSIGNED for frame in BEARING for r in rows[frame]):
         unassigned = {"identity_rule": "unassigned", "identity_confidence": 0.0}
-        identified.append({"service_id": UNASSIGNED, **unassigned})
-    # The first row of a key wins: identity before the sources, its name only after theirs.
-    names = [{"service_id": s.service_id, "name": s.best.name} for s in services]
-    rows["services"] = [*identified, *rows["services"], *names]
+        rows["services"].append({"service_id": UNASSIGNED, **unassigned})
     rows["service_aliases"] += resolver.identity.aliases()
     rows["service_aliases"] += resolver.identity.suggestions(resolver.unresolved)
 
@@ -213,8 +217,7 @@ def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
     missing = pd.DataFrame({name: frames.is_absent(table[name]) for name in required})
     lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
     notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
-    table = table[~missing.any(axis=1)].reset_index(drop=True)
-    table, disagreements = _merge_keys(frame, table)
+    table, disagreements = _merge_keys(frame, table[~missing.any(axis=1)])
     outside = frames.check(frame, table)
     for column, bad in outside.groupby("column"):
         # rows of problems count from 1
@@ -235,21 +238,30 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
         words = [name for name in words if name not in key]
         known = rows.assign(**rows[words].replace(UNKNOWN, pd.NA))
         groups = known.groupby(key, sort=False, dropna=False)
-        merged = groups.first().reset_index()
-        sources = groups["source"].agg(_every_name)
-        merged["source"] = sources.replace("", None).to_numpy()
-        if frame == "services":
-            platforms_n = groups["platform"].nunique().to_numpy()
-            merged.loc[platforms_n > 1, "platform"] = "mixed"
-            disputed = groups[_DISPUTABLE].nunique().to_numpy() > 1
-            merged[_DISPUTABLE] = merged[_DISPUTABLE].mask(disputed)
-        notes = _disagreements(frame, known, key)
+        merged = groups.first()
+        merged["source"] = groups["source"].agg(_every_name).replace("", None)
         if words:
-            known = rows.groupby(key, sort=False, dropna=False)[words].first()
-            merged[words] = merged[words].fillna(known.reset_index()[words])
+            first = rows.groupby(key, dropna=False)[words].first()
+            merged[words] = merged[words].fillna(first)
+        if frame == "services":
+            merged.loc[groups["platform"].nunique().gt(1), "platform"] = "mixed"
+        for (about, name), kept in _DISPUTABLE.items():
+            if about == frame:
+                cells = _inexact(known[name]).groupby(known[key[0]])
+                most = cells.max() if kept == "the most" else pd.NA
+                merged[name] = merged[name].mask(cells.nunique().gt(1), most)
+        merged = merged.reset_index()
+        notes = _disagreements(frame, known, key)
         merged = merged[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes
+
+
+def _inexact(cells: pd.Series) -> pd.Series:
+    """Return cells as far as they count: 8 and 8.6 are one system, told more or less exactly."""
+    if cells.name != "os_version":
+        return cells
+    return cells.astype("string").str.split(".").str[0]
 
 
 def _every_name(cells: pd.Series) -> str:
@@ -264,9 +276,7 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     parts = doubled[key].astype(object)
     keys = parts.agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
-        values = doubled[column].dropna().astype(object)
-        if column == "os_version":  # 8 and 8.6 are one, told more or less exactly
-            values = values.astype(str).str.split(".").str[0]
+        values = _inexact(doubled[column]).dropna().astype(object)
         values_n = values.groupby(keys, sort=True).nunique()
         differ = values_n[values_n > 1]
         if differ.empty:
@@ -275,12 +285,18 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
         pairs = zip(rows["source"], rows[column], strict=True)
         says = dict.fromkeys(f"{source} says {value}" for source, value in pairs)
         example = f"{differ.index[0]}: {', '.join(says)}"[:_EXAMPLE_CHARS]
-        note = {"source": "merge", "scope": frame, "call": column, "status": "partial"}
-        note["rows"] = len(differ)
-        note["ratio"] = 1 - len(differ) / keys.nunique()
-        kept = "none was kept" if column in _DISPUTABLE else "the first was kept"
-        note["hint"] = f"sources disagree and {kept}; {example}"
-        notes.append(note)
+        kept = _DISPUTABLE.get((frame, column), "the first")
+        notes.append(
+            {
+                "source": "merge",
+                "scope": frame,
+                "call": column,
+                "status": "partial",
+                "rows": len(differ),
+                "ratio": 1 - len(differ) / keys.nunique(),
+                "hint": f"sources disagree and {kept} was kept; {example}",
+            }
+        )
     return notes
 
 

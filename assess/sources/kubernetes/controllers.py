@@ -17,7 +17,7 @@ from assess.sources.kubernetes.kinds import (
     store_facts,
 )
 from assess.sources.listing import LABEL, Found, labelled, names_of
-from assess.sources.values import Texts, dicts, dig, integer, table, text, texts
+from assess.sources.values import Texts, Words, dicts, dig, integer, table, text, texts
 
 JOBS = ("job", "cronjob")
 _KINDS = vocabulary("kubernetes", "controllers")
@@ -44,9 +44,9 @@ class Selected:
     """Services of one selector: they select the same pods."""
 
     namespace: str
-    names: tuple[str, ...]
+    names: Words
     is_public: bool  # customers reach one of them, by a load balancer or an ingress
-    addresses: tuple[str, ...] = ()  # in the cluster, and of load balancers
+    addresses: Words = ()  # in the cluster, and of load balancers
 
 
 @dataclass(eq=False)
@@ -107,7 +107,7 @@ class Controller:
         return role, self.labels.get(f"{_APP}instance", ""), self.kind in JOBS
 
     @property
-    def program(self) -> tuple[str, ...]:
+    def program(self) -> Words:
         """Repository and command of its first container."""
         first = table(self.pod, "containers", 0)
         image = parse_image(text(first, "image")).repository or ""
@@ -158,7 +158,7 @@ class Owners:
     def _add_stores(self, lists: Found) -> None:
         """Add the stores that operators make, but those whose controller is listed itself."""
         facts = [(store_facts(item), item) for item in lists[STORES]]
-        wholes: dict[tuple[str, ...], Controller] = {}
+        wholes: dict[Words, Controller] = {}
         for fact, item in sorted(facts, key=lambda pair: bool(pair[0]["part_of"])):
             key = (text(item, "kind").lower(), *place(item))
             is_listed = ("statefulset", *key[1:]) in self.controllers

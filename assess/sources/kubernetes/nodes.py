@@ -29,6 +29,8 @@ from assess.sources.values import (
 from assess.sources.yaml_loader import load_documents
 
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
+_GIVEN = ".io/node-args"
+_OF_PART = re.compile(r"--[a-z-]+-arg[ =]")
 _STATES = vocabulary("kubernetes", "ready")
 _FAMILIES = ("linux", "windows")
 # RHCOS numbers its releases by those of OpenShift, without the point: 413.92.202310
@@ -173,6 +175,15 @@ def kubelet_flags(lists: Found, mapped: Rows) -> str | None:
     configs = [item["config"] for item in lists[KUBELETS]]
     # what cannot be read may differ, so that nothing is known to be shared
     return common([*configs, *mapped]) if all(mapped) else None
+
+
+def given_flags(node: Row) -> str | None:
+    """Return what K3s or RKE2 is given on its command line, for itself and for the parts in it."""
+    notes = table(node, "metadata", "annotations")
+    given = next((text(notes, key) for key in notes if key.endswith(_GIVEN)), "")
+    # a list in JSON; what is meant for a part is read as the part is given it
+    line = _OF_PART.sub("--", given.strip('[]"').replace('","', " "))
+    return joined(parts_of_cell(of_command(f"kubelet {line}"))[1:])
 
 
 def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> Rows:

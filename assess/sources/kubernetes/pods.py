@@ -14,6 +14,7 @@ from assess.sources.kubernetes.kinds import is_placeholder
 from assess.sources.settings import of_pod
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
+    Words,
     by_name,
     dicts,
     dig,
@@ -80,7 +81,7 @@ def to_unit(
     return replace(main, beside=tuple(beside), asks=_asks(spec, annotations))
 
 
-def _asks(spec: Row, annotations: Iterable[str]) -> tuple[str, ...]:
+def _asks(spec: Row, annotations: Iterable[str]) -> Words:
     """Return the requests of a pod to its cluster, by keys that the cluster reads."""
     # without a key all taints are tolerated
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
@@ -210,7 +211,7 @@ def docker_id(pod: Row, container: Row) -> str:
     return identifier[:SHORT_ID] if scheme == "docker" else ""
 
 
-def known_as(pod: Row, part: Part) -> tuple[str, ...]:
+def known_as(pod: Row, part: Part) -> Words:
     """Return the ids by which the engine of a node knows a container; the main one is the pod."""
     container, role = part
     container_id = leaf(_status_of(container, pod), "containerID")

@@ -25,6 +25,7 @@ from assess.sources.kubernetes.kinds import api_version, applied_version
 from assess.sources.kubernetes.needs import to_dependencies
 from assess.sources.kubernetes.nodes import (
     control_plane_settings,
+    given_flags,
     kubelet_flags,
     mapped_settings,
     node_hosts,
@@ -84,8 +85,9 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     for node in nodes:
         host_id = hosts[place(node)[1]]
         batch.add("hosts", to_host(node, host_id))
+        known = joined([flags, given_flags(node)])
         engines = to_engines(node, host_id)
-        batch.add("engines", *(row | {"kubelet_flags": flags} for row in engines))
+        batch.add("engines", *(row | {"kubelet_flags": known} for row in engines))
     owners = Owners(lists)
     about = attach(owners.controllers, lists)
     for controller in owners.controllers.values():

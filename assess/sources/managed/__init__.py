@@ -9,13 +9,13 @@ from assess.sources.base import Batch, Row
 from assess.sources.listing import Found, Listing, ListSource, Sorted
 from assess.sources.managed import cloud_run, container_apps
 from assess.sources.managed.apps import to_rows
-from assess.sources.values import dicts, dig
+from assess.sources.values import Words, dicts, dig
 
 
 class ManagedSource(ListSource):
     """Base of the sources of platforms whose hosts are not accessible."""
 
-    wrappers: tuple[str, ...]  # keys of an answer that holds a list
+    wrappers: Words  # keys of an answer that holds a list
     platform: ModuleType  # reads the descriptions of one platform
 
     def sort(self, document: Any) -> Sorted:

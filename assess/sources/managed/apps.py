@@ -18,7 +18,7 @@ from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import labelled, names_of
 from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
-from assess.sources.values import Texts, dicts, joined, text, total
+from assess.sources.values import Texts, Words, dicts, joined, text, total
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -51,8 +51,8 @@ class App:
     is_job: bool = False
     is_public: bool | None = None
     ships_logs: bool | None = None
-    hosts: tuple[str, ...] = ()  # names by which others reach it
-    stores: tuple[str, ...] = ()  # managed ones that it mounts
+    hosts: Words = ()  # names by which others reach it
+    stores: Words = ()  # managed ones that it mounts
     created_at: datetime | None = None
     deploys: tuple[Deploy, ...] = ()
     digests: Texts = field(default_factory=dict)  # by container
@@ -77,7 +77,7 @@ def label_names(labels: Row) -> Names:
 def to_unit(
     container: Row,
     platform: str,
-    refers: tuple[str, ...],
+    refers: Words,
     *,
     cpu: Any,
     memory: Any,

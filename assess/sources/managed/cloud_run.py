@@ -14,6 +14,7 @@ from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
     Texts,
+    Words,
     by_name,
     dicts,
     dig,
@@ -66,7 +67,7 @@ class Place(NamedTuple):
     id: str
 
     @property
-    def service(self) -> tuple[str, ...]:
+    def service(self) -> Words:
         """Where its service is."""
         return self[:3]
 
@@ -89,7 +90,7 @@ def _place(item: Row) -> Place:
 
 def to_apps(lists: Found) -> list[App]:
     """Read all services and jobs, with facts from their revisions."""
-    revisions: dict[tuple[str, ...], Rows] = defaultdict(list)
+    revisions: dict[Words, Rows] = defaultdict(list)
     for revision in lists["revisions"]:
         revisions[_place(revision).service].append(revision)
     apps = [

@@ -11,7 +11,7 @@ from assess.sources.http import Web
 from assess.sources.listing import Found, Listing, ListSource, Pages, Sorted
 from assess.sources.marathon.pods import with_tasks
 from assess.sources.marathon.rows import absolute, to_batch
-from assess.sources.values import dicts, dig, listed, text, texts
+from assess.sources.values import Words, dicts, dig, listed, text, texts
 
 _EMBEDDED = list(vocabulary("marathon", "embedded"))
 _MARATHON = (
@@ -102,7 +102,7 @@ class MarathonSource(ListSource):
         return found
 
 
-def _of_group(group: Row, base: str, needs: tuple[str, ...]) -> Iterator[Any]:
+def _of_group(group: Row, base: str, needs: Words) -> Iterator[Any]:
     """List the apps and pods of a group, with whole paths and the group's dependencies."""
     base = absolute(text(group, "id"), base)
     needs = (*needs, *(absolute(path, base) for path in texts(group, "dependencies")))

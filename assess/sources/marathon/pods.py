@@ -8,6 +8,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.edges.address import may_be_address
 from assess.sources.unit import Unit
 from assess.sources.values import (
+    Words,
     by_name,
     dicts,
     healthy,
@@ -40,7 +41,7 @@ def _to_task(instance: Row, pod: str) -> Row:
     }
 
 
-def pod_unit(pod: Row, ports: tuple[str, ...]) -> Unit:
+def pod_unit(pod: Row, ports: Words) -> Unit:
     """Read the declaration of a pod, without its names: its first container is the main one."""
     parts = [_to_unit(pod, c) for c in dicts(pod, "containers")]
     first, *others = parts or [Unit(platform="marathon")]

@@ -17,6 +17,7 @@ from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, service_row
 from assess.sources.values import (
     Texts,
+    Words,
     by_name,
     dicts,
     healthy,
@@ -59,7 +60,8 @@ class App:
         unit = pod_unit(item, tuple(_ports(self))) if is_pod else _to_unit(self)
         own = (self.path, MARATHON, 0.98)
         self.names = names_of(labelled(self.labels), own, *unit.inner_names)
-        self.unit = replace(unit, names=self.names)
+        proxies = routers_of(self.labels, dict(unit.environment))
+        self.unit = replace(unit, names=self.names, proxies=proxies)
 
     @property
     def place(self) -> Row:
@@ -190,7 +192,7 @@ def _to_unit(app: App) -> Unit:
     )
 
 
-def _added(app: App, key: str) -> tuple[str, ...]:
+def _added(app: App, key: str) -> Words:
     """Return the values of a parameter that may stand several times."""
     return tuple(text(p, "value") for p in app.parameters if p.get("key") == key)
 
@@ -253,7 +255,7 @@ def to_service(app: App) -> Row:
     is_published = app.labels.get("HAPROXY_GROUP") == "external"  # by marathon-lb
     is_published |= "slave_public" in texts(app.item, "acceptedResourceRoles")
     # a group of marathon-lb may be an internal one
-    is_published |= bool(routers_of(app.labels, app.unit) - {"marathon-lb"})
+    is_published |= bool({*app.unit.proxies} - {"marathon-lb"})
     return service_row(app.unit) | {"public": True if is_published else None}
 
 
@@ -319,8 +321,8 @@ def to_dependencies(apps: dict[str, App]) -> Rows:
     for app in apps.values():
         rows += _declared(app, apps)
         rows += app.unit.needs(siblings)
-    routed = [(app.unit, app.labels) for app in apps.values()]
-    return distinct([*rows, *routed_calls(routed, "marathon-labels")])
+    units = [app.unit for app in apps.values()]
+    return distinct([*rows, *routed_calls(units, "marathon-labels")])
 
 
 def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:

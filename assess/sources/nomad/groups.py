@@ -8,6 +8,7 @@ from assess.linear import Linear
 from assess.sources.base import Names, Row, Rows
 from assess.sources.edges.rows import Text, command_line
 from assess.sources.listing import labelled, names_of
+from assess.sources.routing import routers_of
 from assess.sources.unit import Unit
 from assess.sources.values import (
     Texts,
@@ -22,7 +23,7 @@ from assess.sources.values import (
     text,
     texts,
 )
-from assess.sources.volumes import Mount, split_volume
+from assess.sources.volumes import Mount, mount_of, split_volume
 
 # Of a template: values that are only known where it is rendered.
 _FETCH = Linear(r"\b(?:key|keyOrDefault|ls|safeTree|tree|nomadVar|nomadVarList)\s+[\"`]")
@@ -47,7 +48,8 @@ class Group:
         self.is_job = text(job, "Type") in ("batch", "sysbatch")  # ends by itself
         unit = _to_unit(self)
         self.names = self._names(unit, is_alone=is_alone)
-        self.unit = replace(unit, names=self.names)
+        proxies = routers_of(self.labels, dict(unit.environment))
+        self.unit = replace(unit, names=self.names, proxies=proxies)
 
     @property
     def labels(self) -> Texts:
@@ -201,16 +203,8 @@ def _mounts(group: Group, task: Row) -> Iterator[Mount]:
         if mount := split_volume(option):
             yield _within_allocation(mount)
     for entry in dicts(config, "mounts") + dicts(config, "mount"):
-        kind = text(entry, "type") or "volume"
-        source = text(entry, "source")
-        mount = Mount(
-            target=text(entry, "target"),
-            type=kind,
-            source="" if kind == "volume" else source,
-            volume=source or None if kind == "volume" else None,
-            is_writable=entry.get("readonly") is not True,
-        )
-        yield _within_allocation(mount)
+        is_writable = entry.get("readonly") is not True
+        yield _within_allocation(mount_of(entry, is_writable=is_writable))
     volumes = table(group.group, "Volumes")
     for entry in dicts(task, "VolumeMounts"):
         name = text(entry, "Volume")

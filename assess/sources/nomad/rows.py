@@ -16,10 +16,11 @@ from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.listing import Found, complete, host_ids
 from assess.sources.nomad.groups import Group, GroupKey
 from assess.sources.replica import Replicas, declared_rows, replica_rows
-from assess.sources.routing import routed_calls, routers_of
+from assess.sources.routing import routed_calls
 from assess.sources.unit import service_row
 from assess.sources.values import (
     Texts,
+    Words,
     billionths,
     by_name,
     dicts,
@@ -43,7 +44,7 @@ _LOOKUP = Linear(
 _RUN = re.compile(r"/(periodic|dispatch)-.*$")  # of a job that starts again and again
 _AWS = "platform.aws."
 
-ById = dict[tuple[str, ...], Row]
+ById = dict[Words, Row]
 
 
 def to_batch(lists: Found, cluster: str) -> Batch:
@@ -185,6 +186,11 @@ def to_workloads(allocation: Row, group: Group, replica: Row, hosts: Texts) -> R
     if not group.is_known:
         return [replica | own], []
     workloads, mounts = replica_rows(group.unit, replica, own)
+    states = table(allocation, "TaskStates")
+    for row, task in _with_tasks(workloads, group):
+        is_over = text(states, text(task, "Name"), "State") == "dead"
+        if is_over and row["state"] == "running":  # the others of its allocation do
+            row["state"] = "exited"
     return _with_kinds(workloads, group), mounts
 
 
@@ -265,7 +271,7 @@ def to_service(group: Group) -> Row:
     row = service_row(group.unit)
     if group.templates or not group.is_known:  # which may hold secrets, or bring them
         row["secrets_in_image"] = row["secrets_in_image"] or None
-    row["public"] = True if routers_of(group.labels, group.unit) else None
+    row["public"] = True if group.unit.proxies else None
     return row
 
 
@@ -284,8 +290,8 @@ def to_dependencies(groups: list[Group]) -> Rows:
             callee = siblings.find(name) or Callee(Name(name, "nomad-service", 0.8))
             rows.append(declared_call(src, callee, evidence, address_basis="config"))
         rows += group.unit.needs(siblings)
-    routed = [(group.unit, group.labels) for group in groups]
-    return distinct([*rows, *routed_calls(routed, "nomad-tags")])
+    units = [group.unit for group in groups]
+    return distinct([*rows, *routed_calls(units, "nomad-tags")])
 
 
 def _upstreams(group: Group) -> Iterator[tuple[str, str]]:

@@ -7,19 +7,22 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 
-from assess.sources.base import Batch
+from assess.sources.base import Batch, Row
 from assess.sources.csv_records import vocabulary
-from assess.sources.edges.rows import command_line, distinct
+from assess.sources.docker.names import UNIT_RULE
+from assess.sources.edges.rows import command_line, distinct, start_order
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import labelled, names_of
 from assess.sources.replica import declared_rows
-from assess.sources.unit import Unit, service_row, share
-from assess.sources.values import Texts, as_list, is_true, memory_size, picked
-from assess.sources.volumes import Mount, nfs_export, split_volume
+from assess.sources.routing import routed_calls, routers_of
+from assess.sources.unit import Unit, is_checked, port_text, service_row, share
+from assess.sources.values import Texts, Words, as_list, memory_size, picked
+from assess.sources.volumes import Mount, mount_of, nfs_export, split_volume
 
 SUFFIX = ".container"
 KUBE = ".kube"
-Options = dict[str, dict[str, list[str]]]  # values by section and key
+Section = dict[str, list[str]]  # values by key
+Options = dict[str, Section]  # values by section and key
 Others = Mapping[str, Options]  # the quadlets of a host, by the names of their files
 
 # where a quadlet says the name of what it makes
@@ -28,6 +31,7 @@ SUFFIXES = (KUBE, *_NAMES)
 DROP_IN = ".conf"  # in a directory named after what it adds to
 _MADE = (".image", ".build")  # of which no name is usual
 
+_ORDERS = ("After", "Wants", "Requires", "Requisite", "BindsTo")
 _CONTINUED = re.compile(r"\\\r?\n")
 _RESTARTS = vocabulary("podman", "restarts")
 
@@ -105,7 +109,7 @@ class Quadlet:
         return _last(self.options, "ContainerName") or f"systemd-{self.stem}"
 
     @cached_property
-    def pod(self) -> dict[str, list[str]]:
+    def pod(self) -> Section:
         """What the pod that it joins declares; the containers of a pod share a network."""
         return self.others.get(_last(self.options, "Pod"), {}).get("Pod", {})
 
@@ -122,7 +126,8 @@ class Quadlet:
     @property
     def ports(self) -> list[str]:
         """Ports that it publishes; of those of its pod only where it is alone there."""
-        own = as_list(self.container, "PublishPort")
+        exposed = (f":{port}" for port in as_list(self.container, "ExposeHostPort"))
+        own = [*as_list(self.container, "PublishPort"), *exposed]
         pod = _last(self.options, "Pod")
         mates = [o for o in self.others.values() if _last(o, "Pod") == pod]
         return [*own, *as_list(self.pod, "PublishPort")] if len(mates) == 1 else own
@@ -132,8 +137,11 @@ class Quadlet:
         """Its declaration, with the names of its service."""
         unit = _to_unit(self)
         labels = dict(_pairs(self.options, "Label"))
-        names = names_of(labelled(labels), *unit.inner_names, (self.stem, "quadlet", 0.5))
-        return replace(unit, names=names)
+        proxies = routers_of(labels, dict(unit.environment))
+        # of a template, web@.container, each instance is a replica
+        stem = self.stem.partition("@")[0]
+        names = names_of(labelled(labels), (stem, *UNIT_RULE), *unit.inner_names)
+        return replace(unit, names=names, proxies=proxies)
 
 
 def to_rows(
@@ -156,43 +164,55 @@ def to_rows(
         workloads, mounts = declared_rows(unit, f"{place}/{quadlet.stem}", 1, shared)
         share(mounts)
         batch.place(workloads, mounts)
-        batch.add("services", service_row(unit))
+        batch.add("services", service_row(unit) | {"public": unit.is_opened})
         space = next(iter(quadlet.networks), "")
-        found = unit.needs(siblings, space)
+        found = [*_ordered(quadlet, quadlets), *unit.needs(siblings, space)]
         batch.add("dependencies", *distinct(found))
+    units = [quadlet.unit for quadlet in quadlets]
+    batch.add("dependencies", *routed_calls(units, "quadlet-labels"))
     return batch
+
+
+def _ordered(quadlet: Quadlet, quadlets: list[Quadlet]) -> Iterator[Row]:
+    """Yield the units that systemd starts before this one, or with it."""
+    lines = [line for key in _ORDERS for line in as_list(quadlet.options, "Unit", key)]
+    named = {PurePosixPath(word) for word in " ".join(lines).split()}
+    wanted = {unit.stem for unit in named if unit.suffix in (".service", SUFFIX)}
+    for other in quadlets:
+        if other.stem in wanted:
+            names = (quadlet.unit.names[0], other.unit.callee)
+            yield start_order(*names, "quadlet", address_basis="config")
 
 
 def _to_unit(quadlet: Quadlet) -> Unit:
     options = quadlet.options
     container = quadlet.container
     flags = _flags(as_list(container, "PodmanArgs"))
-    memory = _last(options, "Memory") or flags.get("memory") or flags.get("m", "")
-    cpus = flags.get("cpus", "")
-    pids = _last(options, "PidsLimit") or flags.get("pids-limit", "")
+    given = flags | {key: values[-1] for key, values in container.items()}
+    memory = given.get("Memory") or given.get("memory") or given.get("m", "")
+    image = name_of(_last(options, "Image"), quadlet.others)
+    check = _last(options, "HealthCmd")
     return Unit(
         platform="docker",
-        image=name_of(_last(options, "Image"), quadlet.others),
-        environment=tuple(_pairs(options, "Environment")),
-        texts=command_line({"Exec": _words(_last(options, "Exec"))}, "Exec"),
+        image=image,
+        environment=(*_pairs(options, "Environment"), *_secrets(container)),
+        texts=command_line(
+            {key: _words(_last(options, key)) for key in ("Entrypoint", "Exec")},
+            "Entrypoint",
+            "Exec",
+        ),
         unread=tuple(as_list(container, "EnvironmentFile")),
-        ports=tuple(_port(port) for port in quadlet.ports),
-        user=_last(options, "User"),
+        ports=tuple(map(port_text, quadlet.ports)),
         mounts=tuple(_mounts(quadlet)),
         memory_limit_bytes=memory_size(memory),
         memory_unlimited=_is_unlimited(options, memory),
-        cpu_limit=float(cpus) if re.fullmatch(r"\d+(\.\d+)?", cpus) else None,
-        pids_limit=int(pids) if pids.isdecimal() and int(pids) else None,
+        **picked(given, "quadlet container"),
         privileged="privileged" in flags,
         host_network="host" in quadlet.networks,
-        host_pid=flags.get("pid") == "host",
-        host_ipc=flags.get("ipc") == "host",
-        readonly_root=is_true(_last(options, "ReadOnly")),
         caps_added=_listed(container, "AddCapability", "cap-add"),
         devices_n=len(_listed(container, "AddDevice", "device")),
         restart_policy=_RESTARTS.get(_last(options, "Restart", "Service") or "no"),
-        log_driver=_last(options, "LogDriver") or None,
-        health_checked=True if _last(options, "HealthCmd") else None,
+        health_checked=is_checked(image, check != "none" if check else None),
     )
 
 
@@ -217,7 +237,16 @@ def _pairs(options: Options, key: str) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
-def _listed(container: dict[str, list[str]], key: str, flag: str) -> tuple[str, ...]:
+def _secrets(container: Section) -> Iterator[tuple[str, str]]:
+    """Yield the variables that hold secrets of Podman; their values are elsewhere."""
+    for line in as_list(container, "Secret"):
+        name, _, rest = line.partition(",")
+        options = dict(part.partition("=")[::2] for part in rest.split(","))
+        if options.get("type") == "env":
+            yield options.get("target") or name, ""
+
+
+def _listed(container: Section, key: str, flag: str) -> Words:
     """Return the words of a key, and the values of a flag that may stand several times."""
     words = _words(" ".join(container.get(key, [])))
     handed = _flag_list(as_list(container, "PodmanArgs"))
@@ -249,15 +278,6 @@ def _is_unlimited(options: Options, memory: str) -> bool | None:
     return True
 
 
-def _port(text: str) -> str:
-    """Write a port as the frames do: ``8080->80/tcp``, or ``80/tcp`` without one outside."""
-    address, _, protocol = text.partition("/")
-    outside, _, inside = address.rpartition(":")
-    inner = f"{inside}/{protocol or 'tcp'}"
-    public = outside.removeprefix("0.0.0.0:").removeprefix("[::]:")
-    return f"{public}->{inner}" if public else inner
-
-
 def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
     container = quadlet.container
     for value in [*as_list(container, "Volume"), *as_list(quadlet.pod, "Volume")]:
@@ -268,16 +288,7 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
         yield Mount(target=value.partition(":")[0], type="tmpfs")
     for value in as_list(container, "Mount"):
         parts = dict(part.partition("=")[::2] for part in value.split(","))
-        kind = parts.get("type", "volume")
-        own = picked(parts, "mount option")
-        source = own["source"] or ""
-        mount = Mount(
-            target=own["target"] or "",
-            type=kind,
-            source=source if kind == "bind" else "",
-            volume=source or None if kind == "volume" else None,
-            is_writable=not {"ro", "readonly"} & parts.keys(),
-        )
+        mount = mount_of(parts, is_writable=not {"ro", "readonly"} & parts.keys())
         yield _with_volume(mount, quadlet.others)
 
 

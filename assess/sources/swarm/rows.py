@@ -25,6 +25,7 @@ from assess.sources.values import (
     billionths,
     dicts,
     dig,
+    first_known,
     healthy,
     integer,
     moment,
@@ -35,7 +36,7 @@ from assess.sources.values import (
     text,
     texts,
 )
-from assess.sources.volumes import Mount
+from assess.sources.volumes import Mount, mount_of
 
 _FAILED = ("failed", "orphaned")
 _CONDITIONS = vocabulary("swarm", "conditions")
@@ -55,15 +56,15 @@ class Service:
         # The command line lists services without most of what they declare.
         self.is_listed = not item.get("Version")
         container = table(self.task, "ContainerSpec")
-        self.labels = table(self.spec, "Labels") | table(container, "Labels")
-        labels, _ = keep_labels(self.spec.get("Labels"))
-        labels |= keep_labels(container.get("Labels"))[0]
+        every = table(self.spec, "Labels") | table(container, "Labels")
+        labels, _ = keep_labels(every)
         self.stack = labels.get(SWARM_STACK, "")
         unit = to_unit(self, self.task)
         labels[SWARM_SERVICE] = self.name
         names = container_names(labels, unit.kept, unit.image_ref, self.name)
         self.names = names[:-1]  # the last is that of a container
-        self.unit = replace(unit, names=self.names)
+        proxies = routers_of(every, dict(unit.environment))
+        self.unit = replace(unit, names=self.names, proxies=proxies)
 
     @property
     def replicas(self) -> float | None:
@@ -94,6 +95,7 @@ def to_unit(service: Service, task: Row) -> Unit:
     declared = checks[0] != "NONE" if checks else None
     has_config = container.get("Configs") or container.get("Secrets") or values
     own = picked(task, "swarm task")
+    networks = task.get("Networks") or service.spec.get("Networks")  # by their ids
     return replace(
         unit,
         environment=tuple(values.items()),
@@ -105,6 +107,7 @@ def to_unit(service: Service, task: Row) -> Unit:
         **own,
         mounts=tuple(_mounts(container)),
         memory_unlimited=own["memory_limit_bytes"] is None,
+        host_network=None if networks else False,
         # A service of Swarm cannot ask for these; a stack's file may, which is ignored.
         privileged=False,
         host_pid=False,
@@ -220,7 +223,7 @@ def to_workload(key: str, task: Row, service: Service, hosts: Texts, cluster: st
         "source_kind": "task",
         **_life(task, status),
         "exit_code": code if is_ended else None,
-        "host_network": _is_on_host(task),
+        "host_network": first_known(_is_on_host(task), unit.host_network),
         "inspect_status": "ok",
     }
     if service.is_listed:
@@ -277,28 +280,19 @@ def _ports(service: Service) -> Iterator[str]:
 
 def _mounts(container: Row) -> Iterator[Mount]:
     for mount in dicts(container, "Mounts"):
-        is_volume = mount.get("Type") == "volume"
         driver = text(mount, "VolumeOptions", "DriverConfig", "Name")
-        default = "local" if is_volume else None
-        source = text(mount, "Source")
-        yield Mount(
-            target=text(mount, "Target"),
-            type=text(mount, "Type") or "bind",
-            source="" if is_volume else source,
-            volume=source or None if is_volume else None,
-            driver=driver or default,
-            is_writable=mount.get("ReadOnly") is not True,
-            is_remote=driver not in ("", "local"),
-        )
+        is_writable = mount.get("ReadOnly") is not True
+        own = mount_of({"Type": "bind", **mount}, is_writable=is_writable)
+        default = "local" if own.type == "volume" else None
+        is_remote = driver not in ("", "local")
+        yield replace(own, driver=driver or default, is_remote=is_remote)
 
 
 def to_service(service: Service) -> Row:
     """Return the row of the services frame."""
     row = service_row(service.unit, is_complete=not service.is_listed)
     # Swarm publishes a port on every node, on all of its addresses.
-    is_published = any("->" in port for port in service.unit.ports)
-    is_routed = bool(routers_of(service.labels, service.unit))
-    row["public"] = True if is_published or is_routed else None
+    row["public"] = service.unit.is_opened
     return row | ({"secrets_in_image": None} if service.is_listed else {})
 
 
@@ -325,8 +319,8 @@ def to_dependencies(services: list[Service]) -> Rows:
     rows = []
     for service in services:
         rows += service.unit.needs(siblings, service.stack)
-    routed = [(service.unit, service.labels) for service in services]
-    return distinct([*rows, *routed_calls(routed, "swarm-labels")])
+    units = [service.unit for service in services]
+    return distinct([*rows, *routed_calls(units, "swarm-labels")])
 
 
 def to_deployment(service: Service, cluster: str, key: str) -> Rows:

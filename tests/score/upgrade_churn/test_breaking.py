@@ -613,11 +613,107 @@ def test_a_distribution_is_a_target_and_its_image_another():
     assert goal_of("library/debian:13").product == "library/debian"
     host = {"os_name": "Debian GNU/Linux 10 (buster)", "cgroup_version": "1"}
     old = {"version": "19.03.8"}
-    assert certainties(old, "debian:11", host=host) == {"DEBIAN-11-engine": "will"}
+    assert certainties(old, "debian:11", host=host) == {"SYSTEM-cgroup-engine": "will"}
     assert certainties(old, "library/debian:11", host=host) == {}
     assert certainties(old, "debian:11", host=host | {"os_name": "Ubuntu 20.04"}) == {}
-    unknown = breaks(one_workload(old, {"os_name": None}), [goal_of("debian:11")])
-    assert unknown["certainty"].tolist() == ["version"]
+    for hidden, target in (("os_name", "debian:11"), ("kernel", "kernel:6.12")):
+        unknown = breaks(one_workload(old, {hidden: None}), [goal_of(target)])
+        assert unknown["certainty"].tolist() == ["version"]
+
+
+UNTOLD = {"kernel": None, "cgroup_version": None}
+KEEPS_V1 = {"os_name": "Debian GNU/Linux 10 (buster)", **UNTOLD}
+HAS_V2 = {"os_name": "Debian GNU/Linux 12 (bookworm)", **UNTOLD}
+TALOS = {"os_name": "talos", "os_version": "1.8", **UNTOLD}
+OF_FEDORA = {"os_name": "fedora", "os_version": "41", **UNTOLD}
+OF_BOTTLEROCKET = {"os_name": "bottlerocket", "os_version": "1.40", **UNTOLD}
+OF_THE_NODE = {"BOTTLEROCKET-1.57-jdk": "may"}
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "image", "expected"),
+    [
+        # who does not tell the control groups of a host has those of its release
+        (KEEPS_V1, "debian:11", "openjdk:11.0.11", {"SYSTEM-cgroup-jdk": "may"}),
+        (KEEPS_V1 | {"cgroup_version": "2"}, "debian:11", "openjdk:11.0.11", {}),
+        (HAS_V2, "debian:13", "openjdk:11.0.11", {}),
+        ({"os_name": None}, "debian:11", "openjdk:11.0.11", {}),  # its release is unknown
+        (
+            KEEPS_V1,
+            "debian:11",
+            "ibm-semeru-runtimes:open-17.0.7_7-jre",
+            {"SYSTEM-cgroup-jdk": "may"},
+        ),
+        (KEEPS_V1, "debian:11", "google/cadvisor", {"SYSTEM-cgroup-cadvisor": "may"}),
+        (KEEPS_V1, "debian:11", "gcr.io/cadvisor/cadvisor:v0.47.2", {}),
+        # so with its kernel
+        (TALOS, "talos:1.10", "amazoncorretto:21.0.5", {"SYSTEM-6.12-jdk": "may"}),
+        (TALOS | {"os_version": "1.9"}, "talos:1.10", "amazoncorretto:21.0.5", {}),
+        (TALOS, "talos:1.10", "amazoncorretto:25", {}),
+        (OF_FEDORA, "fedora:42", "amazoncorretto:21.0.6", {"SYSTEM-6.12-jdk": "may"}),
+        (OF_FEDORA, "fedora:42", "amazoncorretto:21.0.7", {}),
+        (OF_BOTTLEROCKET, "bottlerocket:1.57", "openjdk:17.0.2", OF_THE_NODE),
+        (OF_BOTTLEROCKET, "bottlerocket:1.56", "openjdk:17.0.2", {}),
+        # a kernel alone is a target of every system
+        (
+            {"kernel": "6.18.7"},
+            "kernel:6.19",
+            "mongo:8.0.12",
+            {"SYSTEM-6.19-mongo": "will"},
+        ),
+        (
+            {"kernel": "6.18.7"},
+            "kernel:7.0.2",
+            "mongo:8.0.12",
+            {"SYSTEM-6.19-mongo": "may"},
+        ),
+        ({"kernel": "6.18.7"}, "kernel:7.0.14", "mongo:8.0.12", {}),
+        ({"kernel": "6.18.7"}, "kernel:6.19", "mongo:7.0.12", {}),
+        ({"kernel": "6.19.1"}, "kernel:6.19.4", "mongo:8.0.12", {}),
+        ({"kernel": None}, "kernel:6.19", "mongo:8.0.12", {}),
+    ],
+)
+def test_a_system_brings_its_kernel_and_its_control_groups(host, target, image, expected):
+    known = {"version": "28.5.1"}
+    assert (
+        certainties(known, target, host=host, workload={"image_ref": image}) == expected
+    )
+
+
+OF_RHEL_9 = {"os_name": "rhel", "os_version": "9.4", **UNTOLD}
+OLD_K3S = {"runtime": "containerd", "version": "1.6.8", "kubelet_version": "1.24.7+k3s1"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "target", "expected"),
+    [
+        ({"network_backend": "cni"}, OF_RHEL_9, "rhel:10", {"SYSTEM-podman-cni": "will"}),
+        ({"network_backend": "netavark"}, OF_RHEL_9, "rhel:10", {}),
+        # another kernel is not another release
+        ({"network_backend": "cni"}, OF_RHEL_9, "kernel:6.12", {}),
+        ({"runtime": "docker", "version": "19.03.8"}, OF_RHEL_9, "kernel:6.12", {}),
+        # who keeps cgroup v1 against the default of a release was told so
+        ({}, OF_RHEL_9 | {"cgroup_version": "1"}, "rhel:10", {"SYSTEM-cgroup-v1": "may"}),
+        ({}, KEEPS_V1 | {"cgroup_version": "1"}, "debian:13", {}),
+        (
+            OLD_K3S | {"kubelet_flags": "no-deploy"},
+            {},
+            "kubernetes:1.25",
+            "K3S-1.25-flag",
+        ),
+        (
+            OLD_K3S | {"kubelet_flags": "flannel-backend=ipsec"},
+            {},
+            "kubernetes:1.27",
+            "K3S-1.27-backend",
+        ),
+        (OLD_K3S | {"kubelet_flags": "flannel-backend=vxlan"}, {}, "kubernetes:1.27", {}),
+    ],
+)
+def test_what_a_host_is_told_may_be_gone(engine, host, target, expected):
+    known = {"runtime": "podman", "version": "4.9.4", **engine}
+    hits = certainties(known, target, host=host)
+    assert hits == ({expected: "will"} if isinstance(expected, str) else expected)
 
 
 VOLUME = {"workload_id": "w", "destination": "/data", "source_class": "named-volume"}
@@ -629,6 +725,7 @@ WILL_MOVE = {"POSTGRES-18-data": "will"}
     ("image", "target", "mounts", "expected"),
     [
         ("postgres:17-alpine", "postgres:18", [VOLUME], WILL_MOVE),
+        ("mongo:2.4", "mongo:3.6", [VOLUME], {"MONGO-3.6-step": "will"}),
         ("bitnami/postgresql:16.2", "library/postgres:18.1", [VOLUME], WILL_MOVE),
         ("postgres:17", "postgres:18", [], {"POSTGRES-18-data": "may"}),
         ("postgres:17", "postgres:18", [SCRATCH], {}),
@@ -748,7 +845,7 @@ def test_every_change_has_a_version_or_a_day_and_a_source():
     for product in (*products(), "world"):
         for row in changes(product):
             assert row["source"], row
-            is_of_tables = row["change_id"] in TABLES
+            is_of_tables = row["change_id"] in TABLES or row["product"] == "system"
             is_unread = row["change_id"].endswith("-unread")
             assert row["version"] or row["by"] or is_of_tables or is_unread, row
 

@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
+from readiness_fleet import Fleet
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
+from assess.score.assessment import what_next
 from assess.score.what_next.questions import ANSWER, COLUMNS, questions
 
 LABELS = {"a": "PREPARE", "b": "NOT DECIDABLE", "c": "MOVE NOW"}
@@ -76,3 +79,32 @@ def test_what_only_a_source_can_fill_says_so():
 def test_what_changes_nothing_is_not_asked():
     assert asked(INFORMATION[-2:-1]).empty
     assert asked(INFORMATION[:0]).empty
+
+
+def labelled(fleet):
+    result = what_next(fleet.inventory(), load_policy())
+    return result, result.frame.loc["shop", "label"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "sign"),
+    [
+        ("workloads", {"ports": "5432/tcp"}),
+        ("workloads", {"ports": None}),
+        ("workloads", {"source_kind": "statefulset"}),
+        ("services", {}),
+    ],
+)
+def test_an_answer_about_state_leads_to_the_label_that_was_promised(frame, sign):
+    fleet = Fleet().change(frame, **sign).change("services", stateful=None)
+    result, _ = labelled(fleet)
+    asked = questions(result, fleet.inventory(), load_policy())
+    asked = asked.set_index("question").loc["services.stateful"]
+    assert asked["decides"]
+    for answer, promised in ((False, asked["label_if"]), (True, asked["label_else"])):
+        _, label = labelled(fleet.change("services", stateful=answer))
+        assert label == promised
+    # what is known to keep state has to lose it, and then no sign of it counts
+    stored, _ = labelled(fleet)
+    (flip,) = stored.details["flips"].itertuples()
+    assert (flip.checks, flip.label) == (["state.stateless"], asked["label_if"])
