@@ -272,6 +272,16 @@ def test_versions_that_disagree_are_shown_whole_and_sources_are_named_once():
     assert tables["hosts"]["source"].tolist() == ["vms;ssm"]
 
 
+def test_a_question_that_one_source_answers_twice_is_one_answer():
+    batch = Batch()
+    for answer in ("yes", "no"):
+        row = {"names": [Name("s", "label", 1.0)], "question": "q", "answer": answer}
+        batch.add("answers", row | {"source": "forms"})
+    tables, _ = to_tables([("answers", batch)], [])
+    columns = ["service_id", "question", "source", "answer"]
+    assert tables["answers"][columns].to_numpy().tolist() == [["s", "q", "forms", "yes"]]
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_what_gates_ask_for_is_unknown_where_sources_contradict_each_other(first):
     batches = []

@@ -207,7 +207,10 @@ class Identity:
                 SPELLINGS[0],
             )
             spaces = {space(name) for _, name in firsts if name.confidence > ALONE} - {""}
-            only = min(spaces) if len(spaces) == 1 else ""
+            # a source that writes both "web" and "shop/web" means two
+            forms = {(source, "/" in name.name) for source, name in firsts}
+            is_one = len(spaces) == 1 and len(dict(forms)) == len(forms)
+            only = min(spaces) if is_one else ""
             made: dict[tuple[str, str, str], Service] = defaultdict(Service)
             for source, name in firsts:
                 alone = type_of(source) if name.confidence <= ALONE else ""

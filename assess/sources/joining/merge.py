@@ -81,7 +81,7 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
 
 def _identify(batches: Batches, rules: Rules) -> Identity:
     """Identify the services; who calls, or has spans of its own, becomes one, too."""
-    born: list[Claim] = [
+    born = [
         (label, tuple(row["names"]))
         for frame in BEARING
         for label, batch in batches
@@ -228,18 +228,21 @@ def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
 def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
     """Merge rows of the same key: in each column the first known value wins."""
     key = frames.key(frame)
-    columns = frames.columns(frame)
     doubled = table.duplicated(key, keep=False)
     notes = []
     if doubled.any():
         rows = table[doubled]
         # a source that writes "unknown" contradicts nobody
-        words = [name for name, column in columns.items() if UNKNOWN in column.vocabulary]
-        words = [name for name in words if name not in key]
+        words = [
+            name
+            for name, column in frames.columns(frame).items()
+            if UNKNOWN in column.vocabulary and name not in key
+        ]
         known = rows.assign(**rows[words].replace(UNKNOWN, pd.NA))
-        groups = known.groupby(key, sort=False, dropna=False)
+        groups = known.groupby(key, dropna=False)
         merged = groups.first()
-        merged["source"] = groups["source"].agg(_every_name).replace("", None)
+        if "source" not in key:  # of an answer it is the one that has it
+            merged["source"] = groups["source"].agg(_every_name).replace("", None)
         if words:
             first = rows.groupby(key, dropna=False)[words].first()
             merged[words] = merged[words].fillna(first)
@@ -250,9 +253,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
                 cells = _inexact(known[name]).groupby(known[key[0]])
                 most = cells.max() if kept == "the most" else pd.NA
                 merged[name] = merged[name].mask(cells.nunique().gt(1), most)
-        merged = merged.reset_index()
         notes = _disagreements(frame, known, key)
-        merged = merged[table.columns].astype(table.dtypes)
+        merged = merged.reset_index()[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)
     return table.sort_values(key, kind="stable", ignore_index=True), notes
 
@@ -277,7 +279,7 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     keys = parts.agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
         values = _inexact(doubled[column]).dropna().astype(object)
-        values_n = values.groupby(keys, sort=True).nunique()
+        values_n = values.groupby(keys).nunique()
         differ = values_n[values_n > 1]
         if differ.empty:
             continue
