@@ -195,11 +195,6 @@ def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
     return np.concatenate([words, empty])[row[parts.part]]
 
 
-def pack(flags: Booleans) -> int:
-    """Return an integer whose bit i is flag i."""
-    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
-
-
 def to_words(flags: Booleans) -> Words:
     """Return rows of flags as rows of words: bit i is bit ``i % 64`` of word ``i // 64``."""
     octets = np.packbits(flags, axis=1, bitorder="little")
@@ -235,8 +230,7 @@ class Weights:
         """Keep whole numbers; round others to `WEIGHT_BITS` bits of the largest weight."""
         top = weights.max(axis=-1, initial=0.0, keepdims=True)
         is_whole = (weights == np.floor(weights)).all(axis=-1, keepdims=True)
-        is_whole &= top < 2.0**WEIGHT_BITS
-        unit = np.where(is_whole, 1.0, top / 2.0**WEIGHT_BITS)
+        unit = np.where(is_whole & (top < 2.0**WEIGHT_BITS), 1.0, top / 2.0**WEIGHT_BITS)
         whole = np.rint(weights / unit)
         is_small = whole.sum(axis=-1).max(initial=0.0) < 2.0**SINGLE_BITS
         return cls(whole.astype("float32" if is_small else "float64"), unit)

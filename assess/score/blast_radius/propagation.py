@@ -21,7 +21,6 @@ from assess.score.blast_radius.bitset import (
     Parts,
     Weights,
     blocks,
-    pack,
     set_bits,
     spread_to_nodes,
     swept,
@@ -128,18 +127,12 @@ class DistinctScenarios:
     def initial_failures(self, parts: Parts, start: int, width: int) -> dict[int, int]:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
-        part = parts.part[self.node[first:last]]
-        order = np.argsort(part, kind="stable")
-        bit = self.scenario[first:last][order] - start
-        failing, starts = np.unique(part[order], return_index=True)
-        ends = np.append(starts[1:], len(part))
-        rows = [1 << first for first in bit[starts].tolist()]
-        # most parts fail by themselves in one scenario; only the others are packed
-        for row in np.flatnonzero(ends - starts > 1).tolist():
-            flags = np.zeros(width, bool)
-            flags[bit[starts[row] : ends[row]]] = True
-            rows[row] = pack(flags)
-        return dict(zip(failing.tolist(), rows, strict=True))
+        part = parts.part[self.node[first:last]].tolist()
+        bit = self.scenario[first:last] - start
+        failing = dict.fromkeys(part, 0)
+        for one, place in zip(part, bit.tolist(), strict=True):
+            failing[one] |= 1 << place
+        return failing
 
 
 @dataclass(frozen=True)
