@@ -42,7 +42,7 @@ def validate(directory: str | Path) -> DataFrame:
 def _read(
     directory: Path, only: Collection[str] = ()
 ) -> tuple[Inventory, DataFrame, DataFrame]:
-    """Return the inventory, its problems, and the Parquet files that cannot be read."""
+    """Return the inventory, its problems, and the files that are missing or cannot be read."""
     if not directory.is_dir():
         raise AssessError(
             f"there is no snapshot at {directory}",
@@ -67,6 +67,14 @@ def _read(
             problem = frames.problem(file.stem, file.name, "a readable file", reason)
             # a person can mend a CSV file by hand, so it stays an error
             (lost if file.suffix == ".parquet" else problems).append(problem)
+    manifest = read_manifest(directory)
+    for name in manifest.get("sha256", {}):
+        frame = Path(name).stem
+        # a file that cannot be read is there; a frame may have been written anew as CSV
+        is_gone = frame not in tables and not (directory / name).is_file()
+        if is_gone and frame in (only or frames.names()):
+            reason = f"is missing, though {MANIFEST} lists it"
+            lost.append(frames.problem(frame, name, "a readable file", reason))
     # with nothing readable at all there is no fleet to assess
     if not tables:
         problems += lost
@@ -80,7 +88,6 @@ def _read(
     if lost:
         # a lost file is a call that failed: its frame is unknown, not empty
         tables["coverage"] = _with_lost(tables.get("coverage"), unread)
-    manifest = read_manifest(directory)
     quarter = str(manifest.get("quarter", ""))
     inventory, unsound = build(
         tables, manifest.get("snapshot_at"), quarter, f"{directory}/"
@@ -90,7 +97,7 @@ def _read(
 
 
 def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:
-    """Return the coverage with a row for each file of the snapshot that cannot be read."""
+    """Return the coverage with a row for each file of the snapshot that is lost."""
     rows = [
         frames.row(
             "coverage",

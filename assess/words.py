@@ -151,12 +151,12 @@ def plain_cells(column: Series) -> list[Any]:
     # whole columns at once: a report has millions of cells
     kind = column.dtype.kind
     if kind == "f":
-        values = column.to_numpy(dtype=float, na_value=math.nan)
+        values = column.to_numpy(float, na_value=math.nan)
         cells = values.astype(object)
         cells[~np.isfinite(values)] = None
         return list(cells)
     if kind in "biu" or isinstance(column.dtype, pd.StringDtype):
-        return list(column.to_numpy(dtype=object, na_value=None))
+        return list(column.to_numpy(object, na_value=None))
     return list(map(plain, column.tolist()))
 
 

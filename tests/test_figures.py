@@ -181,11 +181,11 @@ def test_readiness_puts_each_value_in_the_row_of_its_service(readiness):
 
 def test_readiness_says_bands_in_words_too(readiness):
     assert notes(figures.readiness(readiness)) == {
-        "core": "NEVER",
+        "core": "gate: NEVER",
         "apt": "ready",
         "bare": "conditional",
         "edge": "conditional",
-        "dark": "NOT DECIDABLE",
+        "dark": "gate: NOT DECIDABLE",
     }
 
 

@@ -6,6 +6,8 @@ import pytest
 
 import assess
 from assess import figures
+from assess.figures.style import ROWS_SHOWN
+from assess.score.result import Result
 
 POLICY = assess.load_policy()
 DEPENDENCIES = {
@@ -87,3 +89,13 @@ def test_moves_stand_by_the_size_of_their_change():
     assert table.dropna().set_index("service_id")["point"].to_dict() == pytest.approx(
         (100 * delta).dropna().to_dict(), abs=1e-9
     )
+
+
+def test_hosts_that_nobody_looked_into_do_not_hide_the_others():
+    hosts = [("host", f"h{n:02}") for n in range(60)]
+    impact = pd.array([pd.NA] * 40 + [0.5] * 20, "Float64")
+    ends = dict.fromkeys(("impact", "impact_lo", "impact_hi"), impact)
+    index = pd.MultiIndex.from_tuples(hosts, names=["element_kind", "element"])
+    frame = pd.DataFrame({**ends, "services_down_n": 1, "frozen_n": 0}, index)
+    shown = figures.blast_radius_data(Result(frame, frame, None)).head(ROWS_SHOWN)
+    assert shown["point"].isna().sum() == 5

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import shutil
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -140,6 +141,21 @@ def test_a_parquet_file_that_is_corrupt_is_named_and_the_others_are_read(
     assert (read["status"], read["call"]) == ("parse_error", "read")
     assert "collect again" in read["hint"]
     assert validate(path)["table"].tolist() == ["services"]
+
+
+def test_a_file_that_the_manifest_lists_and_nobody_finds_is_named(tmp_path, sample):
+    path = Path(store.write_snapshot(sample["2026Q3"], tmp_path / "2026Q3"))
+    hosts = path / "hosts.parquet"
+    pd.read_parquet(hosts).to_csv(path / "hosts.csv", index=False)
+    hosts.unlink()
+    assert validate(path).empty  # written anew as CSV
+    (path / "incidents.parquet").unlink()
+    with pytest.warns(BrokenSnapshotWarning, match=r"incidents.parquet is missing"):
+        seen = load(path)
+    lost = seen["coverage"].set_index("scope").loc["incidents.parquet"]
+    assert lost["status"] == "parse_error"
+    assert validate(path)["table"].tolist() == ["incidents"]
+    load(path, only=["hosts"])  # nobody asked for the others
 
 
 def test_a_snapshot_without_any_readable_file_is_an_error(snapshot):

@@ -377,6 +377,26 @@ def test_a_fragment_fits_into_another_page_and_shows_code_on_request(book):
     assert "42" in told and "42" in without
 
 
+def test_a_fleet_of_ones_own_is_never_compared_with_the_invented_one(book, tmp_path):
+    write_sample(tmp_path / "data" / "snapshots")
+    parameters = 'snapshot = "../data/sample/2026Q3"\nprevious_snapshot = ""'
+    path = book(
+        [
+            markdown("# Two quarters"),
+            code(parameters, "parameters"),
+            markdown("Look."),
+            code("previous_snapshot"),
+        ]
+    )
+    compared = []
+    for quarter in ("2026Q3", "2026Q2"):
+        given = {"snapshot": f"../data/snapshots/{quarter}"}
+        (written,) = notebooks.run([path], given, output_dir=f"out-{quarter}")
+        cell = nbformat.read(written, as_version=4).cells[-1]
+        compared.append(Path(cell.outputs[-1].data["text/plain"].strip("'")).name)
+    assert compared == ["2026Q2", "2026Q2"]  # the first quarter has none before it
+
+
 def test_a_parameter_goes_to_the_notebooks_that_have_it(book):
     first = book(small())
     second = book(

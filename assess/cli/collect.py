@@ -207,9 +207,10 @@ def doctor(
     )
     out.table(calls[["source", "scope", "call", "status", "rows", "error_class", "hint"]])
     gaps = _gaps(calls)
-    next_step("assess collect")
+    has_answers = len(gaps) < len(calls)
+    next_step("assess collect" if has_answers else "follow the hints, then assess doctor")
     if len(gaps):
-        say("warning", f"{len(gaps)} of {len(calls)} calls fail")
+        say("warning", f"{len(gaps)} of {len(calls)} calls are not answered in full")
         click.get_current_context().exit(UNDER_LIMIT)
 
 

@@ -176,7 +176,7 @@ class Output:
             _write(text)
         else:
             write_beside(self.file, text)
-            note(f"wrote {self.file}")
+            note(f"wrote {self.file} as {self.format}")
 
 
 def together(*options: Decorator) -> Decorator:

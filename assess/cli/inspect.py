@@ -96,7 +96,7 @@ def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFr
         raise click.UsageError(
             f"--where {rule!r} cannot be evaluated: {error}; columns: {', '.join(table)}"
         ) from error
-    return table[mask.fillna(value=False).to_numpy(dtype=bool)]
+    return table[mask.fillna(value=False).to_numpy(bool)]
 
 
 def _askable(table: pd.DataFrame) -> pd.DataFrame:

@@ -100,7 +100,7 @@ def report(
         previous=earlier,
         history=history,
         since=since,
-        told=_published(place.parent, earlier) if earlier else None,
+        published=_published(place.parent, earlier) if earlier else None,
     )
     past = _past(path, place.parent, made)
     if len(past) > 1:

@@ -48,7 +48,6 @@ from assess.figures.style import (
     style,
     svg,
 )
-from assess.untrusted import clean
 
 __all__ = [
     "BANDS",
@@ -66,7 +65,6 @@ __all__ = [
     "claim_data",
     "claims",
     "claims_data",
-    "clean",
     "clocks",
     "clocks_data",
     "coverage",

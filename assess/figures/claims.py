@@ -44,7 +44,7 @@ def claims_data(result: Result) -> DataFrame:
     cells["hi"] = np.where(frame["hi"].isna(), np.inf, cells["hi"])
     bound = frame["threshold"].astype(float).to_numpy()
     most = np.log2(REACH)
-    above = frame["above"].to_numpy(dtype=bool)
+    above = frame["above"].to_numpy(bool)
     with np.errstate(divide="ignore", invalid="ignore"):
         far = {
             name: np.log2(values / bound).clip(-most, most)
@@ -236,7 +236,7 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
     ax.grid(axis="y", color=GRID, linewidth=0.8)
     ax.plot([0, 100], [0, 100], color=INK, linestyle=":", linewidth=1.2)
     x, y, lo, hi = (
-        100 * table[name].to_numpy(dtype=float)
+        100 * table[name].to_numpy(float)
         for name in ("foretold", "observed", "observed_lo", "observed_hi")
     )
     ax.vlines(x, lo, hi, colors=MUTED, alpha=0.38, linewidth=7)

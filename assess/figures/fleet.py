@@ -104,15 +104,12 @@ def clocks(result: Result, *, ax: Axes | None = None) -> Axes:
         f"{CLOCK_WORDS[word]} · {n} service{'' if n == 1 else 's'}"
         for word, n in zip(band, table["services_n"], strict=True)
     ]
-    drawn = DataFrame(
-        {
-            "label": table["label"],
-            "point": table["days"],
-            "lo": table["days"].clip(upper=0),
-            "hi": table["days"].clip(lower=0),
-            "band": band,
-            "note": notes,
-        }
+    drawn = table[["label"]].assign(
+        point=table["days"],
+        lo=table["days"].clip(upper=0),
+        hi=table["days"].clip(lower=0),
+        band=band,
+        note=notes,
     )
     return intervals(
         drawn,

@@ -45,6 +45,13 @@ def _scale(table: DataFrame) -> tuple[float, float]:
     return 0.0, min(100.0, step * (top // step + 1))
 
 
+def _few_unknown(table: DataFrame) -> DataFrame:
+    """Put most unknown rows of a long figure last, so that they do not hide the others."""
+    is_unknown = table["point"].isna() & (len(table) > ROWS_SHOWN)
+    is_late = is_unknown & (is_unknown.cumsum() > UNKNOWN_SHOWN)
+    return pd.concat([table[~is_late], table[is_late]], ignore_index=True)
+
+
 def blast_radius_data(result: Result) -> DataFrame:
     """Return the frame behind `blast_radius`.
 
@@ -60,7 +67,7 @@ def blast_radius_data(result: Result) -> DataFrame:
     frozen = [counted(n, "frozen") for n in frame["frozen_n"]]
     pairs = zip(down, frozen, strict=True)
     table["note"] = [" · ".join(filter(None, pair)) for pair in pairs]
-    return worst_first(table, "element_kind", "element")
+    return _few_unknown(worst_first(table, "element_kind", "element"))
 
 
 @figure(result="A blast-radius result.", kinds="Only elements of these kinds.")
@@ -130,13 +137,11 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
     table = exposure_data(result)
     title = "Single points of failure per service"
     label = "Elements that take the service down alone (count; bar: at most)"
-    unknown = table[table["point"].isna()]
-    # in a long figure, unknown services must not hide the others
-    if len(table) > ROWS_SHOWN and len(unknown) > UNKNOWN_SHOWN:
-        label += f"; {len(unknown)} unknown"
-        known = table[table["point"].notna()]
-        table = pd.concat([unknown[:UNKNOWN_SHOWN], known, unknown[UNKNOWN_SHOWN:]])
-    return intervals(table, ax=ax, title=title, xlabel=label, noun="services")
+    unknown_n = table["point"].isna().sum()
+    if len(table) > ROWS_SHOWN and unknown_n > UNKNOWN_SHOWN:
+        label += f"; {unknown_n} unknown"
+    shown = _few_unknown(table)
+    return intervals(shown, ax=ax, title=title, xlabel=label, noun="services")
 
 
 def fall_data(result: BlastRadius, element_kind: str, element: str) -> DataFrame:
@@ -259,9 +264,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     label = "Impact of what it runs on, after minus before (% of fleet criticality; below 0: better)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
-    falls = bounds["lo"] < 0
-    rises = bounds["hi"] > 0
-    is_mixed = falls.any() and rises.any()
+    is_mixed = (bounds["lo"] < 0).any() and (bounds["hi"] > 0).any()
     return intervals(
         table,
         ax=ax,

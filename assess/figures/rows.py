@@ -52,9 +52,9 @@ def worst_first(table: DataFrame, *by: str) -> DataFrame:
     size = table["point"].fillna(table["hi"]).fillna(np.inf)
     is_rising = [False, False, *[True] * len(by)]
     table = table.assign(size=size).sort_values(
-        ["size", "hi", *by], ascending=is_rising, kind="stable"
+        ["size", "hi", *by], ascending=is_rising, kind="stable", ignore_index=True
     )
-    return table.drop(columns="size").reset_index(drop=True)
+    return table.drop(columns="size")
 
 
 def counted(n: object, noun: str) -> str:

@@ -64,7 +64,7 @@ def readiness_data(result: Result) -> DataFrame:
     )
     gated = gates.map(lambda label: band_of(label).word)
     table["band"] = gated.where(is_gated, ungated).astype("str")
-    table["note"] = gates.where(is_gated, table["band"])
+    table["note"] = ("gate: " + gates).where(is_gated, table["band"])
     return table.sort_values(
         ["lo", "point", "service_id"], ascending=[False, False, True], kind="stable"
     ).reset_index(drop=True)

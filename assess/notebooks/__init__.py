@@ -1,7 +1,7 @@
 """Notebooks: run them with other parameters, refresh their outputs, check and copy them."""
 
-import ast
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import nbformat
 
+from assess import store
 from assess.config import data_path
 from assess.errors import AssessError, with_nearest
 from assess.notebooks.conventions import Deviation, check
@@ -43,6 +44,7 @@ T = TypeVar("T")
 Known = Mapping[str, Any]  # values by name
 Values = dict[str, Any]
 SHIPPED = "../data/"
+PREVIOUS = "previous_snapshot"
 CELL_TIMEOUT_S = 600
 # A kernel logs its own shutdown as an error.
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]
@@ -57,8 +59,9 @@ def run(
 ) -> list[Path]:
     """Run notebooks with other parameters, and write them to another directory.
 
-    Each notebook takes the parameters that it has; paths are relative to the notebook. A cell
-    that fails, or a parameter that no notebook has, raises `AssessError`; what ran is written.
+    Each notebook takes the parameters that it has; paths are relative to the notebook. Without
+    ``previous_snapshot``, it is the one before ``snapshot`` in its store. A cell that fails, or a
+    parameter that no notebook has, raises `AssessError`; what ran is written.
     """
     target = Path(output_dir)
     try:
@@ -138,7 +141,19 @@ def _parameters(path: Path, known: Known, given: Known) -> Values:
         if str(value).startswith(SHIPPED) and not (path.parent / value).exists()
         if (shipped := data_path(value.removeprefix(SHIPPED))).exists()
     }
-    return {**moved, **{name: value for name, value in given.items() if name in known}}
+    values = {**moved, **{name: value for name, value in given.items() if name in known}}
+    if "snapshot" in given and PREVIOUS in known and PREVIOUS not in given:
+        # else a fleet of one's own would be compared with the invented one
+        values[PREVIOUS] = _before(path.parent, given["snapshot"])
+    return values
+
+
+def _before(directory: Path, reference: str | Path) -> str:
+    """Return the snapshot of the quarter before in the same store, else the snapshot itself."""
+    near = directory / reference
+    place = store.resolve(near if near.exists() else reference)
+    with store.quiet():
+        return str(store.previous(place) or place)
 
 
 def _execute(
@@ -185,7 +200,7 @@ def _kernel_config(sockets: str) -> Any:
 SNAPSHOTS = "../data/snapshots"
 OWN = {
     "snapshot": SNAPSHOTS,  # the newest
-    "previous_snapshot": f"{SNAPSHOTS}@previous",
+    PREVIOUS: f"{SNAPSHOTS}@previous",
     "policy_file": None,
 }
 POLICY = "policy.toml"
@@ -228,13 +243,7 @@ def _emptied(node: Any, values: Known, name: str) -> Any:
 
 def _assigned(source: str, values: Known) -> str:
     """Return the code of a cell with new values for the names that it assigns on one line."""
-    lines = source.splitlines()
-    for statement in ast.parse(source).body:
-        is_name = isinstance(statement, ast.Assign) and isinstance(
-            statement.targets[0], ast.Name
-        )
-        if is_name and (name := statement.targets[0].id) in values:  # type: ignore[attr-defined]
-            value = values[name]
-            text = "None" if value is None else f'"{value}"'
-            lines[statement.lineno - 1] = f"{name} = {text}"
-    return "\n".join(lines)
+    for name, value in values.items():
+        text = "None" if value is None else f'"{value}"'
+        source = re.sub(rf"(?m)^{name} = .*$", f"{name} = {text}", source)
+    return source

@@ -30,7 +30,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     previous: Inventory | None = None,
     history: History | None = None,
     since: History | None = None,
-    told: Mapping[str, Any] | None = None,
+    published: Mapping[str, Any] | None = None,
 ) -> Report:
     """Score a snapshot and build its report.
 
@@ -46,7 +46,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         Upgrades shown by the snapshots before that one, as returned by `upgrade_history`.
     since : History, optional
         Upgrades shown by the snapshots between the two.
-    told : mapping, optional
+    published : mapping, optional
         The report of that quarter as published then, as returned by `Report.to_dict`. With it the
         report shows labels changed by the policy, the reference facts or the version.
 
@@ -81,7 +81,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         pictures.compare(scores.readiness, was.get("readiness"), claims, tested)
         tell(WORK, 3, STEPS)
         decision = sections.decision(scores)
-        changed = changes.changes(scores, pictures, published=told)
+        changed = changes.changes(scores, pictures, published=published)
         churn = sections.upgrade_churn(scores, pictures)
         made, tables = fleet_wide()
         scores.take(made)

@@ -142,7 +142,7 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
         names = ", ".join(missing)
         warnings.insert(0, f"Not supplied at all, and so unknown: {names}.")
     parts: list[Part] = [pictures("coverage"), table_of("gaps", gaps)]
-    text = "A call that failed does not mean that there is nothing. These calls were incomplete."
+    text = "A call that failed does not mean that there is nothing."
     return Section("coverage", "Coverage by source", [text], parts, warnings)
 
 
@@ -151,14 +151,6 @@ def incomplete(scores: Assessment) -> DataFrame:
     calls = scores.inventory["coverage"]
     gaps = calls[~calls["status"].isin(LOOKED)]
     return gaps.sort_values(["source", "scope", "call"], kind="stable")
-
-
-def unseen_hosts(scores: Assessment) -> list[str]:
-    """Name the hosts of which no source says what runs there: neither an engine nor a service."""
-    running = scores.inventory.running
-    hosts = set(running["hosts"]["host_id"])
-    hosts -= set(running["workloads"]["host_id"])
-    return sorted(hosts - set(running["engines"]["host_id"]))
 
 
 def unsupplied(scores: Assessment) -> list[str]:
@@ -184,10 +176,11 @@ def stale(scores: Assessment) -> list[str]:
         warnings.append(f"{what} are older than {STALE_DAYS} days.")
     atoms = scores.readiness.details["atoms"]
     age = at - atoms["observed_at"]
-    aged_n = int(surely(age.dt.days > STALE_DAYS).sum())
-    if aged_n:
-        what = f"{counted(aged_n, 'answer')} to checks"
-        warnings.append(f"More than {STALE_DAYS} days old: {what}.")
+    n = surely(age.dt.days > STALE_DAYS).sum()
+    if n:
+        warnings.append(
+            f"More than {STALE_DAYS} days old: {counted(n, 'answer')} to checks."
+        )
     return warnings
 
 

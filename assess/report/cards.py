@@ -34,15 +34,13 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section with a card for every service."""
     services = scores.services.reset_index()
     rows = services.head(MOST).to_dict("records")
-    full = [card(row, scores) for row in rows[:FULL]]
-    short = [card(row, scores, is_full=False) for row in rows[FULL:]]
-    made = full + short
+    made = [card(row, scores, is_full=at < FULL) for at, row in enumerate(rows)]
     bar = scores.policy["what_next"]["ready_points"]
     text = (
         f"A service is ready when the lower bound of its interval reaches {bar} points and every "
         "gate passes. One failed gate is enough to stop a move, whatever the points."
     )
-    if short:
+    if len(rows) > FULL:
         text += (
             f" The first {FULL} services of the ranking have full cards, the others one sentence; "
             "see `assess explain` for any of them."

@@ -92,10 +92,10 @@ def _relabelled(earlier: Assessment, published: Published) -> DataFrame:
     scores = published.get("scores", {})
     rows = scores.get("what-next", [])
     labels = {row["service_id"]: row["label"] for row in rows}
-    then = Series(labels, name="told", dtype="str")
+    then = Series(labels, name="published", dtype="str")
     now = earlier.what_next.frame["label"].rename("now")
     both = pd.concat([then, now], axis=1, join="inner")
-    both = both[both["told"] != both["now"]]
+    both = both[both["published"] != both["now"]]
     return _named(both.sort_index())
 
 

@@ -7,9 +7,9 @@ from pandas import DataFrame, Series
 from assess import figures
 from assess.errors import AssessError, counted
 from assess.frames import surely
-from assess.report.background import incomplete, unknown_facts, unseen_hosts, unsupplied
+from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import ONLY_ONE, crossed, label_changes
-from assess.report.model import Fact, in_words, kinds_shown
+from assess.report.model import Fact, in_words, kinds_shown, unseen_hosts
 from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import CONTAINER, exposure
 from assess.words import element_labels, sentence_list, share
@@ -162,7 +162,8 @@ def _risks(scores: Assessment) -> Iterator[str]:
         name = figures.short(row["service_id"])
         yield (
             f"If {name} fails, {in_words(row, 'blast_impact', RISKS)} of the fleet's criticality goes "
-            f"down; the move changes that by {in_words(row, 'blast_delta')} percentage points."
+            f"down; the move changes what it and its hosts take down by "
+            f"{in_words(row, 'blast_delta')} percentage points."
         )
         yield (
             f"Its upgrades take {in_words(row, 'churn_hours_per_year')} hours a year and fail "

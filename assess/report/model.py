@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ from assess.errors import AssessError
 from assess.figures import Band, band_of
 from assess.frames import Row
 from assess.score.assessment import Assessment
+from assess.score.blast_radius.result import BlastRadius
 from assess.score.result import Result, records_by, with_ends
 from assess.score.what_next.labels import LABELS
 from assess.words import UNKNOWN, is_unknown, number, records, share, word
@@ -108,10 +109,10 @@ class Table:
 
     @property
     def notes(self) -> list[str]:
-        """The note, and where all rows are if the page leaves some out."""
+        """The note, and where all rows are if the page leaves some out; none without rows."""
         n = len(self.frame)
         more = f"All {n} rows are in tables/{self.id}.csv." if n > self.limit else ""
-        return list(filter(None, [self.note, more]))
+        return list(filter(None, [self.note, more])) if n else []
 
     def rows(self) -> Iterator[list[Cell]]:
         """Write the cells, row by row."""
@@ -150,25 +151,31 @@ def table_of(
     return Table(name, columns=columns, frame=frame, **about)
 
 
-@dataclass(frozen=True)
+class Drawn(NamedTuple):
+    """What a figure shows."""
+
+    svg: str
+    alt: str  # a sentence that describes it
+    empty: str  # why it shows nothing; "" if it shows something
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A figure."""
 
     id: str  # anchor and file name
     caption: str  # how to read it
-    drawing: Callable[[], tuple[str, str]]  # returns the SVG and its description
+    axes: Axis  # draws it
     fold: str = ""  # heading while it is folded; "" leaves it open
     is_printed: bool = True  # whether paper shows it while it is folded
 
-    @property
-    def svg(self) -> str:
-        """The drawing."""
-        return self.drawing()[0]
-
-    @property
-    def alt(self) -> str:
-        """A sentence that describes it."""
-        return self.drawing()[1]
+    @cached_property
+    def drawn(self) -> Drawn:
+        """The drawing, made when it is first asked for."""
+        ax = self.axes()
+        empty = "" if ax.axison else ax.texts[0].get_text()
+        description = figures.describe(ax)  # before `svg` closes the figure
+        return Drawn(figures.svg(ax), description, empty)
 
 
 @dataclass(frozen=True)
@@ -335,7 +342,7 @@ class Pictures:
             "what-next": partial(figures.what_next, scores.what_next),
             "acceptability": partial(figures.acceptability, scores.what_next),
             "blast-elements": partial(
-                figures.blast_radius, scores.blast_radius, kinds=kinds
+                figures.blast_radius, blast_radius_shown(scores), kinds=kinds
             ),
             "blast-services": partial(figures.blast_services, scores.blast_radius),
             "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
@@ -367,19 +374,28 @@ class Pictures:
 
 
 def picture(name: str, axes: Axis, **words: object) -> Picture:
-    """Return a figure that is drawn once, when it is first asked for."""
+    """Return a figure with its texts."""
     [about] = described("pictures.csv", name, **words)
-
-    @cache
-    def drawing() -> tuple[str, str]:
-        ax = axes()
-        description = figures.describe(ax)  # before `svg` closes the figure
-        return figures.svg(ax), description
-
-    return Picture(name, drawing=drawing, **about)
+    return Picture(name, axes=axes, **about)
 
 
 def kinds_shown(scores: Assessment) -> list[str]:
     """Name the kinds of element that the report shows: services have a figure of their own."""
     kinds = scores.blast_radius.frame.index.get_level_values("element_kind")
     return sorted(set(kinds.astype("str")) - {"service"})
+
+
+def unseen_hosts(scores: Assessment) -> list[str]:
+    """Name the hosts of which no source says what runs there: neither an engine nor a service."""
+    running = scores.inventory.running
+    hosts = set(running["hosts"]["host_id"])
+    hosts -= set(running["workloads"]["host_id"])
+    return sorted(hosts - set(running["engines"]["host_id"]))
+
+
+def blast_radius_shown(scores: Assessment) -> BlastRadius:
+    """Return the blast radius; that of a host of which no source says what runs there is unknown."""
+    blast = scores.blast_radius
+    hosts = [("host", name) for name in unseen_hosts(scores)]
+    frame = blast.frame.drop(hosts, errors="ignore").reindex(blast.frame.index)
+    return replace(blast, frame=frame)

@@ -319,9 +319,9 @@ def move_of(place: Row) -> str:
     parts = [
         f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
     ]
-    known = [(words, in_words(place, key)) for words, key in _OF_A_MOVE.items()]
-    parts += [words.format(text) for words, text in known if text != UNKNOWN]
-    missing = [_MISSING[words] for words, text in known if text == UNKNOWN]
+    known = [(in_words(place, key), *words) for key, *words in _OF_A_MOVE]
+    parts += [sentence.format(text) for text, sentence, _ in known if text != UNKNOWN]
+    missing = [fact for text, _, fact in known if text == UNKNOWN]
     lacks = f" Not known: {sentence_list(missing)}." if missing else ""
     return f"{'; '.join(parts)}.{lacks}"
 
@@ -347,19 +347,16 @@ def _end_of_life(days: Any) -> str:
     return f"next end of life in {days:,.0f} days"
 
 
-_MOVED = "blast radius {} percentage points, minus is better"
-_PRICED = "{} a month"
-_WORKED = "{} hours of work to move"
-_OF_A_MOVE = {
-    _MOVED: "delta",
-    _PRICED: "cost_per_month",
-    _WORKED: "effort_hours",
-}
-_MISSING = {
-    _MOVED: "the change of blast radius",
-    _PRICED: "cost (sizes, or prices in the policy)",
-    _WORKED: "effort (services.move_effort_hours)",
-}
+# of a move: the sentence about each measure, and the fact to find out where it is unknown
+_OF_A_MOVE = (
+    (
+        "delta",
+        "blast radius {} percentage points, minus is better",
+        "the change of blast radius",
+    ),
+    ("cost_per_month", "{} a month", "cost (sizes, or prices in the policy)"),
+    ("effort_hours", "{} hours of work to move", "effort (services.move_effort_hours)"),
+)
 
 
 def _consequences(row: Row, scores: Assessment) -> list[str]:
@@ -368,8 +365,8 @@ def _consequences(row: Row, scores: Assessment) -> list[str]:
     pairs = dict.fromkeys((hit["change"], hit["why"]) for hit in sure)
     hits = list(pairs)[:SHOWN]
     moved = (
-        f"Blast radius of the service changes by {in_words(row, 'blast_delta')} percentage points; "
-        "a negative value is better containment."
+        f"Blast radius of it and its hosts changes by {in_words(row, 'blast_delta')} percentage "
+        "points; a negative value is better containment."
     )
     return [
         *([] if _is_inside(row) else [moved]),

@@ -301,7 +301,7 @@ class Report:
         """Write the tables, the figures, and the pages that show them."""
         self.save_csv(home / "tables")
         write_together(
-            (home / "figures" / f"{picture.id}.svg", picture.svg)
+            (home / "figures" / f"{picture.id}.svg", picture.drawn.svg)
             for picture in self.pictures()
         )
         self.save_markdown(home / "report.md")

@@ -3,22 +3,20 @@
 from assess import figures
 from assess.errors import counted
 from assess.frames import surely
-from assess.report.background import unseen_hosts
 from assess.report.first_screen import answers
 from assess.report.model import (
     Column,
     Part,
     Pictures,
     Section,
+    blast_radius_shown,
     columns_of,
     kinds_shown,
     table_of,
+    unseen_hosts,
 )
 from assess.score.assessment import Assessment
-from assess.score.result import with_ends
 from assess.words import element_label, element_labels
-
-NO_FAILURE = "No failure was observed yet: nothing shows how well this holds."
 
 
 def decision(scores: Assessment) -> Section:
@@ -69,42 +67,35 @@ def _boards(scores: Assessment) -> list[Part]:
     by_title = [Column(board, title, "label") for board, title in boards.items()]
     columns = [*columns_of("boards"), *by_title]
     listed = labels[differ].rename_axis("service_id").reset_index()
-    return [table_of("boards", listed, columns, same_n=int((~differ).sum()))]
+    return [table_of("boards", listed, columns, same_n=(~differ).sum())]
 
 
 def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section on the blast radius of elements and services."""
-    blast = scores.blast_radius
-    elements = figures.blast_radius_data(blast)[
-        ["element_kind", "element", "label"]
-    ].merge(blast.frame.reset_index(), on=["element_kind", "element"], how="left")
+    blast = blast_radius_shown(scores)
+    drawn = figures.blast_radius_data(blast).set_index(["element_kind", "element"])
+    elements = blast.frame.reindex(drawn.index).assign(label=drawn["label"]).reset_index()
     elements = elements[elements["element_kind"].isin(kinds_shown(scores))]
-    services = blast.details["services"].rename_axis("service_id").reset_index()
     order = figures.blast_services_data(blast)["service_id"]
-    services = services.set_index("service_id").reindex(order).reset_index()
+    services = blast.details["services"].reindex(order).reset_index()
     observed = surely(services["dependencies_observed"].astype("boolean"))
-    unseen = int((~observed).sum())
+    unseen = (~observed).sum()
     warnings = []
     if unseen:
         warnings.append(
             f"No source observed the dependencies of {unseen} of {len(services)} services. "
             "That is unknown, not safe: their upper bounds are wider."
         )
-    called = surely(services["callers_seen"])
-    if not called.all():
+    uncalled = (~surely(services["callers_seen"])).sum()
+    if uncalled:
         warnings.append(
-            f"The callers of {int(called.sum())} of {len(services)} services were seen. "
-            "Anybody may call the others: traces or connections over a week would narrow it."
+            f"No source saw who calls {uncalled} of {len(services)} services. Anybody may: traces "
+            "or connections over a week would narrow it."
         )
     if hosts := unseen_hosts(scores):
-        nobody_looked = elements["element_kind"].eq("host") & elements["element"].isin(
-            hosts
-        )
-        open_columns = [*with_ends("impact"), "services_down_n"]
-        elements[open_columns] = elements[open_columns].mask(nobody_looked)
+        unlooked = counted(len(hosts), "host")
         warnings.append(
-            f"No source says what runs on {counted(len(hosts), 'host')}: what goes down with them is "
-            "unknown."
+            f"No source says what runs on {unlooked}, nor what goes down there."
         )
     text = (
         "Share of the fleet's criticality that goes down with a failing element: what is "
@@ -118,27 +109,20 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
         table_of("service-blast", services),
         *_parts_on_predictions(scores, pictures),
     ]
-    said = [text, *_judged(scores)]
-    return Section("blast-radius", "Blast radius", said, parts, warnings)
-
-
-def _judged(scores: Assessment) -> list[str]:
-    """Return sentences on the validation of predictions with left-out failures."""
-    verdicts = scores.blast_radius.details["learned_judged"]["verdict"]
-    return list(dict.fromkeys(verdicts)) or [NO_FAILURE]
+    paragraphs = [text, *dict.fromkeys(blast.details["learned_judged"]["verdict"])]
+    return Section("blast-radius", "Blast radius", paragraphs, parts, warnings)
 
 
 def _parts_on_predictions(scores: Assessment, pictures: Pictures) -> list[Part]:
     """Return the parts on validation, and on experiments, best first."""
-    held = scores.blast_radius.details["calibration_measures"]
-    held = held.rename(columns={"lo": "value_lo", "hi": "value_hi"})
-    ends = with_ends("value")
-    held[ends] = held[ends].mask(held["n"].eq(0))  # a prior is no observation
+    measures = scores.blast_radius.details["calibration_measures"]
+    measures = measures.rename(columns={"lo": "value_lo", "hi": "value_hi"})
+    measures = measures[measures["n"].gt(0)]  # a prior is no observation
     tried = scores.experiments.frame.reset_index()
     names = element_labels(tried["element_kind"], tried["element"])
     places = [element_label(*place.split(" ", 1)) for place in tried["safest"]]
     return [
-        table_of("predictions-held", held),
+        table_of("predictions-held", measures),
         pictures("experiments"),
         table_of("experiments", tried.assign(label=names, place=places)),
     ]
@@ -155,8 +139,8 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
         "fleet failed within a week, and the hours that both cost."
     )
     # services that may break, and those of which nothing can be said
-    may_n = int(frame["breaking_unknown_n"].gt(0).sum())
-    blind_n = int(frame["breaking_n"].isna().sum())
+    may_n = frame["breaking_unknown_n"].gt(0).sum()
+    blind_n = frame["breaking_n"].isna().sum()
     remedies = churn.details["remedies"]
     parts: list[Part] = [
         pictures("upgrade-churn"),

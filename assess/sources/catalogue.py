@@ -43,8 +43,8 @@ def make(home: EntryPoint) -> Source:
             loaded = type(loaded.__name__, (loaded, Source), {})
         return loaded()
     except Exception as error:
-        said = f"cannot be loaded: {type(error).__name__}: {error}"
-        raise ConfigError(said) from error
+        problem = f"cannot be loaded: {type(error).__name__}: {error}"
+        raise ConfigError(problem) from error
 
 
 def permissions(name: str) -> str:

@@ -69,7 +69,11 @@ def test_the_doctor_tells_before_a_run_and_writes_nothing(call, config, tmp_path
     result = call("doctor", "--json", code=4)
     told = {row["source"]: row["status"] for row in json.loads(result.stdout)["rows"]}
     assert told == {"frames": "ok", "docker": "unreachable"}
-    assert "1 of 2 calls" in result.stderr
+    assert "1 of 2 calls are not answered in full" in result.stderr
+    assert "next: assess collect" in result.stderr
+    config(DEAD)
+    told = call("doctor", code=4).stderr
+    assert "next: follow the hints, then assess doctor" in told
     assert {p.name for p in tmp_path.iterdir()} == {"assess.toml", "own"}
 
 

@@ -60,12 +60,19 @@ def test_csv_refuses_several_tables():
 
 @pytest.mark.parametrize(
     ("name", "start"),
-    [("x.json", "{"), ("x.csv", "frame,"), ("x.md", "| frame |"), ("x.txt", "frame   ")],
+    [
+        ("x.json as json", "{"),
+        ("x.csv as csv", "frame,"),
+        ("x.md as markdown", "| frame |"),
+        ("x.txt as text", "frame   "),
+        ("x.pdf as text", "frame   "),
+    ],
 )
 def test_the_suffix_names_the_format(call, sample, tmp_path, name, start):
+    name, _, format = name.partition(" as ")
     result = call("show", sample, "-o", f"new/{name}")
     assert result.stdout == ""
-    assert result.stderr == f"wrote new/{name}\n"
+    assert result.stderr == f"wrote new/{name} as {format}\n"
     assert (tmp_path / "new" / name).read_text().startswith(start)
 
 

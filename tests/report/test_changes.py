@@ -81,7 +81,7 @@ def test_what_the_policy_changed_is_told_apart(report, then):
         "the policy changed. With today's, 1 of its 48 services would" in section.text[1]
     )
     assert tables["measure-changes"].frame.to_dict("records") == [
-        {"service_id": "wiki", "told": "NEVER", "now": was}
+        {"service_id": "wiki", "published": "NEVER", "now": was}
     ]
 
 

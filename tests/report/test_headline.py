@@ -45,14 +45,44 @@ def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy):
     assert report.headline.startswith("Nothing known is left to move")
     text = report.to_markdown()
     assert "No source says what runs on 2 hosts: vm-1 and vm-2." in text
-    assert "what goes down with them is unknown." in text
+    assert "No source says what runs on 2 hosts, nor what goes down there." in text
     sections = report.to_dict()["sections"]
     blast = next(section for section in sections if section["id"] == "blast-radius")
     tables = {table["id"]: table["rows"] for table in blast["tables"]}
-    unknown = {row["label"] for row in tables["elements"] if row["impact"] is None}
-    assert unknown == {"host vm-1", "host vm-2"}
+    for column in ("impact", "next_lo", "next_hi", "services_down_n"):
+        unknown = {row["label"] for row in tables["elements"] if row[column] is None}
+        assert unknown == {"host vm-1", "host vm-2"}
+    (figure,) = (one for one in report.pictures() if one.id == "blast-elements")
+    assert figure.drawn.svg.count("unknown") >= 2
     # nobody saw a failure: what a prior says was not observed
-    assert {row["value"] for row in tables["predictions-held"]} == {None}
+    assert tables["predictions-held"] == []
+
+
+def test_what_is_empty_says_why_and_explains_nothing_that_is_not_there(policy):
+    inside = fleet(["web", "api"])
+    services = inside["services"].assign(platform="docker")
+    tables = {"services": services, "workloads": inside["workloads"]}
+    report = assess.build_report(
+        assess.from_frames(tables, snapshot_at="2026-09-30"), policy
+    )
+    text = report.to_markdown()
+    page = report.to_html()
+    for reason in (
+        "No candidate qualifies to move, pilot or prepare",
+        "No service competes: none is outside of containers.",
+        "No failure was observed yet: nothing shows how well they hold.",
+        "Nothing whose version is known has an announced date",
+    ):
+        assert reason in text
+        assert reason in page
+    for note in (
+        "In the top 5”",
+        "Hollow: neutral case",
+        "These calls were",
+        "![How often",
+    ):
+        assert note not in text
+        assert note not in page
 
 
 def test_the_largest_failure_is_the_largest_of_all_that_can_fail(policy):

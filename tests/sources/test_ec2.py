@@ -409,6 +409,35 @@ def test_profiles_and_regions_side_by_side(moto, fleet, tmp_path, monkeypatch):
     assert (lost["scope"], lost["status"]) == ("gone", "denied")
 
 
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "credential_process = /no/such/program",
+        "role_arn = arn:aws:iam::1:role/x\nsource_profile = gone",
+        "role_arn = arn:aws:iam::1:role/x\nweb_identity_token_file = /no/such/token",
+    ],
+)
+def test_a_profile_that_refers_to_nothing_is_no_unreachable_server(
+    profile, tmp_path, monkeypatch
+):
+    (tmp_path / "config").write_text(f"[profile shop]\n{profile}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    batch = live("http://127.0.0.1:9", profile="shop")
+    (row,) = batch.coverage
+    assert row["status"] == "denied"
+    assert "check the profile and what it refers to" in row["hint"]
+
+
+def test_a_wrong_clock_is_named_beside_old_credentials():
+    for code in ("RequestExpired", "SignatureDoesNotMatch"):
+        answers = Answers()
+        answers.give("DescribeInstances", code)
+        row = coverage(read(answers))["describe-instances"]
+        assert row["status"] == "denied"
+        assert "clock of this machine" in row["hint"]
+
+
 def test_a_probe_gives_coverage_and_no_rows(moto, fleet):
     batch = Ec2Source().probe(
         {"endpoint_url": moto, "regions": REGION}, Path(), Deadline(60)

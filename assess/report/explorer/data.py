@@ -82,7 +82,7 @@ class Texts:
 
     def table(self, frame: pd.DataFrame) -> list[int]:
         """Return the numbers of a table, row by row."""
-        return [self(value) for row in frame.to_numpy(dtype=object) for value in row]
+        return [self(value) for row in frame.to_numpy(object) for value in row]
 
     @property
     def all(self) -> list[str]:
@@ -137,7 +137,7 @@ def _numbers(values: Any, digits: int = NUMBER_DIGITS) -> list[float | None]:
     cells = np.ravel(values)
     if cells.dtype != float:
         nullable = pd.array(cells.astype(object), dtype="Float64")
-        cells = nullable.to_numpy(dtype=float, na_value=np.nan)
+        cells = nullable.to_numpy(float, na_value=np.nan)
     rounded = cells.round(digits)
     return [None if isnan(x) else _whole(x) for x in rounded.tolist()]
 
@@ -169,9 +169,9 @@ def _ranking(result: WhatNext, texts: Texts) -> Json:
         "hi": _on_grid(ranking.best),
         "gates": texts.column(ranking.gates),
         "inside": ranking.inside.astype(int).tolist(),
-        "points": _numbers(frame[POINTS].to_numpy(dtype=object)),
+        "points": _numbers(frame[POINTS].to_numpy(object)),
         "label": [LABELS.index(label) for label in frame["label"]],
-        "chances": _numbers(frame[CHANCES].to_numpy(dtype=object)),
+        "chances": _numbers(frame[CHANCES].to_numpy(object)),
         "about": texts.table(frame[ABOUT]),
         "k": ranking.k,
         "draws": policy.draws,
@@ -327,7 +327,7 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
         "frozen": _pairs(blast.details["frozen"], blast),
         "moves": _moves(blast, texts),
         "exposure": _numbers(services[["exposure_n", "exposure_hi"]]),
-        "minutes": _numbers(services[MINUTES].to_numpy(dtype=object)),
+        "minutes": _numbers(services[MINUTES].to_numpy(object)),
         "delta": _numbers(100 * services[DELTA].astype("Float64")),
         "callers_seen": texts.column(services["callers_seen"]),
     }
@@ -387,8 +387,8 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:
         ],
         "dominated": surely(frame["dominated"]).astype(int).tolist(),
         "columns": WHERE,
-        "numbers": _numbers(numbers[WHERE].to_numpy(dtype=object), TARGET_DIGITS),
+        "numbers": _numbers(numbers[WHERE].to_numpy(object), TARGET_DIGITS),
         "hours": HOURS,
-        "sizes": _numbers(sizes.to_numpy(dtype=object)),
+        "sizes": _numbers(sizes.to_numpy(object)),
         "stay": STAY,
     }

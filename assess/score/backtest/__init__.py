@@ -421,8 +421,8 @@ def _weighted_auc(score: Floats, hit: Booleans, draws: Floats) -> Floats:
         beaten = np.cumsum(no, axis=1) - no / 2
         wins = (yes * beaten).sum(axis=1)
         pairs = yes.sum(axis=1) * no.sum(axis=1)
-        unknown = np.full(len(rows), np.nan)
-        values[first : first + step] = np.divide(wins, pairs, unknown, where=pairs > 0)
+        with np.errstate(invalid="ignore"):  # without a pair, 0 / 0 is NaN
+            values[first : first + step] = wins / pairs
     return values
 
 

@@ -95,7 +95,7 @@ def ratio(
     ``others`` are the same with the unplaced events put on the one side, or on the other. The
     interval holds those of all tables; ``n`` counts the events of strata with both sides.
     """
-    a, t1, b, t0 = table.iloc[:, 1:5].to_numpy(dtype=float).T
+    a, t1, b, t0 = table.iloc[:, 1:5].to_numpy(float).T
     both = (t1 > 0) & (t0 > 0)
     n = int((a + b)[both].sum())
     sampled = ratio_of(table, level=level)
@@ -131,7 +131,7 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
     """
     from scipy.special import stdtrit
 
-    times = table["n"].to_numpy(dtype=int)
+    times = table["n"].to_numpy(int)
     n = int(times.sum())
     is_vague = (table["lo"] != table["hi"]).to_numpy()
     vague = int(times[is_vague].sum())
@@ -143,7 +143,7 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
     t = float(stdtrit(n - 1, (1 + level) / 2))
 
     def around(column: str) -> Interval:
-        values = np.repeat(table[column].to_numpy(dtype=float), times)
+        values = np.repeat(table[column].to_numpy(float), times)
         half = t * values.std(ddof=1) / math.sqrt(n)
         middle = values.mean()
         return Interval(middle, max(middle - half, 0.0), middle + half)

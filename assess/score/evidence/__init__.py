@@ -86,7 +86,7 @@ class View:
             codes=services.get_indexer(table["service_id"].astype("str")),
             none=services.isin(list(none)),
             na=services.isin(list(na)),
-            sure=sure.to_numpy(dtype=bool),
+            sure=sure.to_numpy(bool),
             whole=~services.isin(list(partly)),
         )
 

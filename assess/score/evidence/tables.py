@@ -179,16 +179,16 @@ def _workloads(
     # an image of a store that only prepares the others keeps nothing
     table["image_kind"] = kinds.mask(is_unit | is_init, other="none")
     # one engine without a mirror is enough; one unknown engine leaves it unknown
-    said = engines.groupby("host_id")[["mirrors_n", "rootless"]].min(skipna=False)
-    said = said.reindex(table["host_id"]).set_axis(table.index)
+    settings = engines.groupby("host_id")[["mirrors_n", "rootless"]].min(skipna=False)
+    settings = settings.reindex(table["host_id"]).set_axis(table.index)
     # a mirror of an engine serves images of Docker Hub alone
     on_hub = _among(table["registry"], registries["hub"])
-    is_mirrored = on_hub & (said["mirrors_n"] > 0)
+    is_mirrored = on_hub & (settings["mirrors_n"] > 0)
     on_public = _among(table["registry"], registries["public"])
     unmirrored = on_public & ~is_mirrored
     table["public_unmirrored"] = unmirrored.mask(is_unit, other=False)
     # few engines are: only what all engines of a host say lifts a finding
-    table["rootless"] = surely(said["rootless"]).astype("boolean")
+    table["rootless"] = surely(settings["rootless"]).astype("boolean")
     return table
 
 
@@ -386,11 +386,11 @@ def _running_n(live: View, values: Series) -> Series:
     state = live.table["state"]
     running = state.eq("running").mask(state.eq("declared"))  # nobody saw it
     running = running.where(is_replica(live.table), other=False)
-    may_run = running.fillna(value=True).to_numpy(dtype=bool)
+    may_run = running.fillna(value=True).to_numpy(bool)
     codes, _ = pd.factorize(values)
     is_unknown = codes < 0
     # one replica of unknown state or place makes the whole count unknown
-    vague = running.isna().to_numpy(dtype=bool) | (may_run & is_unknown)
+    vague = running.isna().to_numpy(bool) | (may_run & is_unknown)
     pairs = DataFrame({"service": live.codes, "value": codes})
     distinct = pairs[may_run & ~is_unknown].drop_duplicates()
     count = live.count(distinct.index).astype(float)

@@ -216,8 +216,8 @@ def _why(known: Known, best: int, decides: list[str], is_safer: bool, row: Any) 
     dst = element_name(edge["dst"])
     text = [
         f"It shows whether {src} goes down with {dst}, which {before}.",
-        f"It takes {share(row.value)} of what is uncertain about labels and the order of "
-        f"blast radii, most of it about {whom}.",
+        f"It removes {share(row.value)} of the uncertainty about labels and the order of blast "
+        f"radii, most of it about {whom}.",
         f"It can reach {counted(row.reach_n, 'service')}; {share(row.impact)} of the fleet's "
         f"criticality is expected to go down, at most {share(row.impact_hi)}.",
     ]

@@ -68,7 +68,7 @@ def labels(gates: DataFrame) -> Series:
     is_failed = gates["state"].eq("fail")
     is_unknown = gates["state"].eq("unknown")
     failing = np.select([is_failed, is_unknown], [1.0, np.nan], 0.0)
-    rank = gates["label"].map(HARDNESS).to_numpy(dtype=np.int64)
+    rank = gates["label"].map(HARDNESS).to_numpy(np.int64)
     ranks = Series(hardness(failing, rank), gates.index)
     return ranks.groupby(gates["service_id"]).max().map(LABEL_OF).astype("str")
 
@@ -243,7 +243,7 @@ def _waive(gates: DataFrame, inventory: Inventory, names: Sequence[str]) -> Data
         "is not granted yet": waivers["granted_at"] > at,
         "has expired": waivers["expires_at"] <= at,
     }
-    conditions = [wrong.to_numpy(dtype=bool) for wrong in faults.values()]
+    conditions = [wrong.to_numpy(bool) for wrong in faults.values()]
     waivers = waivers[["service_id", "gate", "owner", "expires_at"]].assign(
         fault=np.select(conditions, list(faults), "")
     )

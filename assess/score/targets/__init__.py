@@ -110,13 +110,13 @@ class Targets(Result):
     def explain(self, service_id: str) -> Explanation:
         """Explain where a service could run, and why not elsewhere."""
         table: Any = self.row(service_id)
-        told = table["why"].str.partition(NO_COST)
+        parts = table["why"].str.partition(NO_COST)
         blockers = table["blockers"]
         verdicts = [
             f"{target}: {words.replace(f': {blockers[target]}; ', '; ', 1)}"
-            for target, words in told[0].items()
+            for target, words in parts[0].items()
         ]
-        missing = _once("Missing for a cost", told[2])
+        missing = _once("Missing for a cost", parts[2])
         text = "\n".join([*verdicts, *_once("Blockers", blockers), *missing])
         shown = table[[name for name in COLUMNS if name not in ELSEWHERE]]
         return Explanation(f"{service_id}: targets", text, shown.round(2))

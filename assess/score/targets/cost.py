@@ -180,7 +180,7 @@ def upgrade_hours(
         systems = map(reference.base_system, bases.get(service, [""]))
         rates = (pace.system_rate(*system, since) for system in systems)
         rows.append(pace.fastest(*rates))
-    base = np.array(rows, dtype=float).reshape(-1, len(ENDS))
+    base = np.array(rows, float).reshape(-1, len(ENDS))
     # one upgrade may serve both clocks (point, lo), or one each (hi)
     events = np.maximum(base, host)
     tenants_n = max(len(services), 1)

@@ -290,7 +290,7 @@ def _paces(
         of_host = pace.together(engine, system)
         of_service = pace.together(of_host, base)
         paces.append((of_host, of_service, chance))
-    by_place = np.array(paces, dtype=float).reshape(-1, 3, 3)
+    by_place = np.array(paces, float).reshape(-1, 3, 3)
     return by_place.transpose(1, 0, 2)
 
 
@@ -354,7 +354,7 @@ def _tenants(placed: list[pace.Place], unplaced_n: int) -> Floats:
     fullest = max(counts.values(), default=0) + unplaced_n
     tenants[NOWHERE] = (1, max(fullest, 1), 1)
     rows = [tenants[place.host_id] for place in placed]
-    return np.array(rows, dtype=float).reshape(-1, 3)
+    return np.array(rows, float).reshape(-1, 3)
 
 
 def _per_place(

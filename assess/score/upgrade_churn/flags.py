@@ -61,8 +61,8 @@ def _fate_of(target: str, flag: str, value: str) -> str:
     gate = flag.removeprefix(GATE)
     there = (reference.parse_version(target) or ())[:2]
     facts = (reference.lookup("feature_gates", "gate", name) for name in _FACTS)
-    last, locked, held = (column.get(gate) for column in facts)
+    last, locked, locked_at = (column.get(gate) for column in facts)
     if last and there > reference.numbers_of(last):
         return "gone"
     is_held = locked and there >= reference.numbers_of(locked)
-    return "held" if is_held and value.lower() != held else ""
+    return "held" if is_held and value.lower() != locked_at else ""

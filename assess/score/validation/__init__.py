@@ -37,7 +37,7 @@ CHECKS = (  # the tables of `validate`
     "learned_judged",
 )
 MEASURE = ["measure", "value", "lo", "hi", "n"]
-HELD = "observed inside the interval of one failure, floor in sample"
+HELD = "observed share within its interval (floor fitted to the same failures)"
 
 
 def validate(  # noqa: PLR0913
@@ -111,17 +111,17 @@ def judge(
     seen = evidence.seen[rows]
     down = seen & evidence.down[rows]
     known = _pairs(affected, topology.services, set(elements))
-    said = np.zeros(seen.shape)
+    shown = np.zeros(seen.shape)
     for row, name in enumerate(elements):
         if name in known:
             service, p = known[name]
-            said[row, service] = p[0]
+            shown[row, service] = p[0]
     rules: dict[Rule, Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
     }
     fitted = policy["blast_radius"]["learned_edges"] == "use"
-    rules[SHOWN, IN_SAMPLE if fitted else ""] = said
+    rules[SHOWN, IN_SAMPLE if fitted else ""] = shown
     taught = (0, 0)
     if learns(policy, evidence.failures):
         left_out, reach = leave_out.left_out(evidence, policy, rows, sampling)
@@ -302,7 +302,7 @@ def measures(
         # of one element all resamples are alike: nothing tells how far the ratio is off
         ends = middle(shares, level) if len(both) > 1 else (np.nan, np.nan)
         ratio = (point, *ends)
-    rows = [("observed to predicted", *ratio, len(calibration))]
+    rows = [("observed share over predicted share", *ratio, len(calibration))]
 
     def add(measure: str, holds: Series) -> None:
         share = jeffreys_interval(int(holds.sum()), len(holds), level=level)
@@ -317,5 +317,5 @@ def measures(
     is_single = listed.map(lambda text: len(set(ids(text)))) <= 1
     for name, side in (("containers", CONTAINER), ("hosts", HOST)):
         on_side = is_single[surely(incidents["side"].eq(side))]
-        add(f"at most one service touched, {name}", on_side)
+        add(f"incidents of one service only, {name}", on_side)
     return DataFrame(rows, columns=MEASURE)

@@ -176,8 +176,8 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     p = expit(terms @ opinion.terms + opinion.service[service])
     losses = []
     for strength in STRENGTHS:
-        said = (k[again] + strength * p) / (n[again] + strength)
-        likely = np.where(fell[again] > 0, said, 1 - said)
+        mixed = (k[again] + strength * p) / (n[again] + strength)
+        likely = np.where(fell[again] > 0, mixed, 1 - mixed)
         losses.append(-np.log(np.maximum(likely, CERTAIN)).sum())
     good = np.array(losses) <= min(losses) + SLACK
     return max(least, STRENGTHS[int(np.flatnonzero(good)[-1])])

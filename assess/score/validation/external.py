@@ -117,9 +117,9 @@ def _faults(experiments: DataFrame, aliases: Mapping[str, str]) -> DataFrame:
     # nobody affected is an answer where it is known who was observed
     is_none = faults["affected_services"].fillna("").eq("")
     faults["affected_services"] = faults["affected_services"].mask(is_none)
-    said = faults["fault"].str.strip().str.lower()
-    said = said.replace(FAULTS)
-    faults["fault"] = said.where(said.isin(KNOWN), "unknown")
+    words = faults["fault"].str.strip().str.lower()
+    words = words.replace(FAULTS)
+    faults["fault"] = words.where(words.isin(KNOWN), "unknown")
     return faults
 
 

@@ -103,9 +103,9 @@ def left_out(
         ]
         start = [known.start for _, known, *_ in every]
         by_one_p = flat.repeat(len(p[0]), axis=1)
-        said = (np.array(start), np.array(p), by_one_p)
+        by_rule = (np.array(start), np.array(p), by_one_p)
         *voices, by_flat = (
-            chances_in(graph, each, initial, sampling)[:, :services_n] for each in said
+            chances_in(graph, each, initial, sampling)[:, :services_n] for each in by_rule
         )
         chances[FLAT, scheme] = by_flat
         for row, (kept, known, opinion, strength) in enumerate(every):

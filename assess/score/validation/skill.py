@@ -61,9 +61,9 @@ def average_precision(p: Floats, down: Booleans) -> float:
     """
     if not down.any():
         return np.nan
-    _, right, said = _found_from(p, down)
+    _, right, predicted = _found_from(p, down)
     recall = right / right[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * (right / said)))
+    return float(np.sum(np.diff(recall, prepend=0.0) * (right / predicted)))
 
 
 def _found_from(p: Floats, down: Booleans) -> tuple[Floats, Integers, Integers]:
@@ -117,7 +117,7 @@ def reliability(judged: Judged) -> DataFrame:
 class _Counts:
     """Predicted and correct pairs at each threshold, from the highest, by resample."""
 
-    said: Floats
+    predicted: Floats
     right: Floats
 
     @classmethod
@@ -131,14 +131,14 @@ class _Counts:
         n = weights.shape[1]
         shape = (n, len(steps))
         cell = judged.row * len(steps) + step
-        said = np.bincount(cell, minlength=n * len(steps)).reshape(shape)
+        predicted = np.bincount(cell, minlength=n * len(steps)).reshape(shape)
         right = np.bincount(cell, down, n * len(steps)).reshape(shape)
-        both = (np.cumsum(weights @ part, axis=1) for part in (said, right))
+        both = (np.cumsum(weights @ part, axis=1) for part in (predicted, right))
         return cls(*both)
 
     def average_precision(self) -> Floats:
         """Return the average precision of each resample."""
-        precision = self.right / np.maximum(self.said, 1)
+        precision = self.right / np.maximum(self.predicted, 1)
         gained = np.diff(self.right, axis=1, prepend=0.0)
         every = np.maximum(self.right[:, -1], 1)
         return (precision * gained).sum(axis=1) / every
@@ -150,8 +150,8 @@ class _Counts:
         first = np.where(is_found, enough.argmax(axis=1), -1)
         first = first[:, None]
         right = np.take_along_axis(self.right, first, axis=1)
-        said = np.take_along_axis(self.said, first, axis=1)
-        return np.asarray(right / np.maximum(said, 1))[:, 0]
+        predicted = np.take_along_axis(self.predicted, first, axis=1)
+        return np.asarray(right / np.maximum(predicted, 1))[:, 0]
 
 
 def compare(
@@ -169,8 +169,8 @@ def compare(
     """
     weights = _weights(judged, seed)
     goal = _Counts.of(judged, REACH, weights).right
-    said = judged.rules[REACH][judged.pair] > 0
-    found = goal[:, 0] if said.any() else np.zeros(len(weights))
+    predicted = judged.rules[REACH][judged.pair] > 0
+    found = goal[:, 0] if predicted.any() else np.zeros(len(weights))
     measured = {rule: _measures(judged, rule, weights, found) for rule in judged.rules}
     rows = []
     for rule, baseline in pairs:
@@ -244,9 +244,9 @@ def _found(
     judged: Judged, weights: Floats, level: float, rule: Rule, threshold: float
 ) -> tuple[float, ...]:
     """Return precision with its interval, recall, and the counts of both, at a threshold."""
-    said = judged.pair & (judged.rules[rule] >= threshold)
+    predicted = judged.pair & (judged.rules[rule] >= threshold)
     n = weights.shape[1]
-    parts = (said & judged.down, said)
+    parts = (predicted & judged.down, predicted)
     right, every = (
         weights @ np.bincount(judged.element, part.sum(axis=1), n) for part in parts
     )
@@ -263,11 +263,11 @@ def curve(judged: Judged) -> DataFrame:
     parts = []
     for rule in judged.rules:
         p, down = judged.of(rule)
-        threshold, right, said = _found_from(p, down)
+        threshold, right, predicted = _found_from(p, down)
         found = {
             "rule": named(rule),
             "threshold": threshold,
-            "precision": right / said,
+            "precision": right / predicted,
             "recall": right / max(down.sum(), 1),
         }
         parts.append(DataFrame(found)[threshold > 0])

@@ -140,9 +140,9 @@ class Counterfactual:
         """Build the counterfactual of a service from its atoms and open gates."""
         asked = [atom for atom in atoms if atom["state"] != "na"]
         names = list(dict.fromkeys(atom["dimension"] for atom in asked))
-        weight = np.array([atom["weight"] for atom in asked], dtype=float)
+        weight = np.array([atom["weight"] for atom in asked], float)
         known = [atom["value"] for atom in asked]
-        values = np.array([None if v is pd.NA else v for v in known], dtype=float)
+        values = np.array([None if v is pd.NA else v for v in known], float)
         is_unknown = np.isnan(values)
         value = np.where(is_unknown, 0.0, values)
         dimension = [names.index(atom["dimension"]) for atom in asked]
@@ -162,7 +162,7 @@ class Counterfactual:
         gains = by_dimension * (weight * (1 - value))[:, None]
         unknowns = by_dimension * (weight * is_unknown)[:, None]
         weights = policy["dimensions"]
-        shares = np.array([weights[name] for name in names], dtype=float)
+        shares = np.array([weights[name] for name in names], float)
         return cls(
             items=tuple(items),
             facts=tuple(facts),
@@ -182,7 +182,7 @@ class Counterfactual:
     def fixable(self) -> Booleans:
         """Items that can change: checks, and facts that are not known yet."""
         is_check = (self.gains > 0).any(axis=1)
-        return is_check | np.array([fact != "" for fact in self.facts], dtype=bool)
+        return is_check | np.array([fact != "" for fact in self.facts], bool)
 
     def outcome(self, good: Sets, bad: Sets | None = None) -> tuple[Objects, Floats]:
         """Return label and pessimistic chance of the short list [0-1], by set of items.
@@ -210,7 +210,7 @@ class Counterfactual:
         """The outcome now, with all items fixed, and with each unknown item found out."""
         asked = [i for i, fact in enumerate(self.facts) if fact]
         n = len(asked)
-        good = np.zeros((2 + 2 * n, len(self.items)), dtype=bool)
+        good = np.zeros((2 + 2 * n, len(self.items)), bool)
         bad = np.zeros_like(good)
         good[1, self.fixable] = True
         good[np.arange(2, 2 + n), asked] = True
@@ -242,7 +242,7 @@ def _by_coverage(rule: str, coverage: bytes) -> Floats:
     cells = np.frombuffer(coverage).reshape(-1, len(COVERAGE))
     table = DataFrame(cells, columns=COVERAGE).astype("Float64")
     answers = rules.evaluate(rule, table, at=_ANY_TIME)
-    return answers.to_numpy(dtype=float, na_value=np.nan)
+    return answers.to_numpy(float, na_value=np.nan)
 
 
 @cache
@@ -399,7 +399,7 @@ def _sets_of(
     """Return every set of a size with the needed items, shape (sets, items)."""
     free = [i for i in fixable if i not in needed]
     chosen = list(combinations(free, size - len(needed)))
-    sets = np.zeros((len(chosen), items_n), dtype=bool)
+    sets = np.zeros((len(chosen), items_n), bool)
     sets[:, list(needed)] = True
     for row, picked in enumerate(chosen):
         sets[row, list(picked)] = True
@@ -453,7 +453,7 @@ def value_of_information(
                 decides={names[good], names[bad]} != {now},
             )
         )
-    ready = service.readiness(np.zeros((1, len(service.items)), dtype=bool))
+    ready = service.readiness(np.zeros((1, len(service.items)), bool))
     for option in options:
         [found] = labels([None], [option.best], ready, [False], service.settings)
         label = str(found)

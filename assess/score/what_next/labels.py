@@ -45,10 +45,10 @@ def labels(
     """
     gate_labels = np.array(list(gates), dtype=object)
     is_gated = ~pd.isna(gate_labels)
-    is_inside = np.asarray(inside, dtype=bool)
-    chance = np.array([None if p is pd.NA else p for p in p_top], dtype=float)
+    is_inside = np.asarray(inside, bool)
+    chance = np.array([None if p is pd.NA else p for p in p_top], float)
     chance[np.isnan(chance)] = 0.0
-    ready = np.asarray(readiness_lo, dtype=float)
+    ready = np.asarray(readiness_lo, float)
     is_likely = chance >= settings["pilot_p"]
     is_ready = ready >= settings["ready_points"]
     result = np.full(len(gate_labels), "PREPARE", dtype=object)

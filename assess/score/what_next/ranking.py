@@ -222,7 +222,7 @@ class Ranking:
     @cached_property
     def competing(self) -> Booleans:
         """Services that compete, in both runs: clear gates, not yet in containers."""
-        return (self.gates.isna() & ~self.inside).to_numpy(dtype=bool)
+        return (self.gates.isna() & ~self.inside).to_numpy(bool)
 
     @cached_property
     def weights(self) -> Floats:
@@ -345,7 +345,7 @@ class Ranking:
     def _cleared(self, p_top: Series) -> Series:
         """Return the pessimistic chance of the short list if a service's own gates were clear."""
         readiness = self.criteria.index("readiness")
-        chances = p_top.to_numpy(dtype=float, copy=True)
+        chances = p_top.to_numpy(float, copy=True)
         for at in np.flatnonzero(~self.inside & ~self.competing).tolist():
             by_readiness = self.short_list(at).chances(readiness)
             chances[at] = by_readiness(self.worst[at, [readiness]])[0]
@@ -384,7 +384,7 @@ class Ranking:
     def _rank_equal(self, values: Floats) -> Integers:
         """Return the rank under the policy's fixed weights, for comparison."""
         weights = self.policy["criteria"]
-        fixed = np.array([weights[c] for c in self.criteria], dtype=float)
+        fixed = np.array([weights[c] for c in self.criteria], float)
         sums = values @ (fixed / fixed.sum())
         not_better = np.searchsorted(np.sort(sums), sums + EQUAL, side="right")
         return 1 + len(sums) - not_better

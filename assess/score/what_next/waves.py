@@ -141,7 +141,7 @@ def _best_wave(
     # solver has one best answer on every machine
     steps = np.round(plan["p"].to_numpy() * 1e4)
     worth = steps + 1 - 1e-2 * np.arange(n) / n
-    limits = plan[["services_n", "hours"]].to_numpy(dtype=float).T
+    limits = plan[["services_n", "hours"]].to_numpy(float).T
     constraints = [LinearConstraint(limits, ub=[budget, capacity_hours + 1e-6])]
     if waits:
         # caller - called <= 0: a caller is taken only with what it calls

@@ -30,7 +30,7 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
     """Return command lines and configurations of a service, and the references not read."""
     commands = [service.get("entrypoint"), service.get("command")]
     variables = service.get("environment", {})
-    said = str([*commands, variables])
+    spec = str([*commands, variables])
     texts = [Text(str(command), "command") for command in commands if command]
     unset = {name for name, value in variables.items() if value is None}
     unread = [f"variable {n}" for n in unset - project.env.keys() if may_be_address(n)]
@@ -40,7 +40,7 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
         unread += [f"config {name}"] * (content is None)
     for target, volume in service.get("volumes", {}).items():
         if volume["type"] == "bind":
-            read, is_whole = _mounted(project, volume["source"], target.rstrip("/"), said)
+            read, is_whole = _mounted(project, volume["source"], target.rstrip("/"), spec)
             texts += [Text(content, "config", target) for content in read]
             unread += [f"mount {target}"] * (not is_whole)
     return texts, unread
@@ -57,14 +57,14 @@ def _content(project: Project, name: str) -> str | None:
 
 
 def _mounted(
-    project: Project, source: str, target: str, said: str
+    project: Project, source: str, target: str, spec: str
 ) -> tuple[list[str], bool]:
     """Return the configurations at a path that a service reads, and whether these are all."""
     # Of data, and of a directory that others mount too, it reads the files that it names.
     path = project.directory / source
     offered = project.limits.list(path) if source.strip("/") else []
     length = len(str(path))
-    named = [file for file in offered if target + str(file)[length:] in said]
+    named = [file for file in offered if target + str(file)[length:] in spec]
     is_config = CONFIG_PATHS.search(target)
     endings = LISTS["settings"]
     configs = [f for f in offered if is_config or f.name.rpartition(".")[2] in endings]

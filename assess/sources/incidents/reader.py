@@ -415,10 +415,10 @@ def _labelled(cells: Cells) -> Cells:
     """Return what labels such as ``severity/1`` and ``service::cart`` say, by header."""
     labels = " ".join(cells.get(name, "") for name in HEADERS["labels"])
     pairs = _LABEL.findall(labels)
-    said = {header_of(key): value for key, value in pairs}
+    by_header = {header_of(key): value for key, value in pairs}
     columns = vocabulary("incidents", "labels")
     known = {name for column in columns for name in HEADERS[column]}
-    return {name: value for name, value in said.items() if name in known}
+    return {name: value for name, value in by_header.items() if name in known}
 
 
 def _only(values: Iterable[str]) -> str:

@@ -223,7 +223,7 @@ def test_ratio_and_how_many_incidents_touch_one(inventory):
     both = both.assign(element_kind=["host", "az"], element=["h1", "z1"])
     known = exposure(inventory, load_policy())
     table = validation.measures(known, both, seed=1, level=0.9).set_index("measure")
-    ratio = table.loc["observed to predicted"]
+    ratio = table.loc["observed share over predicted share"]
     assert ratio["value"] == pytest.approx(1)
     assert [ratio["lo"], ratio["hi"]] == pytest.approx([0.5, 1.5])
     assert table["n"].tolist()[1:] == [1, 1, 0, 0]  # nobody says on which platform it was
