@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
+SINGLE_BITS = 24  # up to which sums are exact in floats of four bytes, which are quicker
 BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time
+TILE = 512  # scenarios whose bits become floats together
 NARROW = 32  # times as few rows where bits become floats: they stay in the cache
 WORD_BITS = 64
 
@@ -193,11 +195,6 @@ def spread_to_nodes(parts: Parts, part: Integers, words: Words) -> Words:
     return np.concatenate([words, empty])[row[parts.part]]
 
 
-def pack(flags: Booleans) -> int:
-    """Return an integer whose bit i is flag i."""
-    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
-
-
 def to_words(flags: Booleans) -> Words:
     """Return rows of flags as rows of words: bit i is bit ``i % 64`` of word ``i // 64``."""
     octets = np.packbits(flags, axis=1, bitorder="little")
@@ -220,24 +217,34 @@ def bits_of(rows: Words, width: int) -> Bytes:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights as whole numbers of a unit, so that sums are exact in any order."""
+    """Weights as whole numbers of a unit, so that sums are exact in any order.
 
-    whole: Integers
-    unit: float
+    ``whole`` is by node, or by kind of weight and node; each kind has a ``unit``.
+    """
+
+    whole: Floats
+    unit: Floats
 
     @classmethod
     def of(cls, weights: Floats | Integers) -> Weights:
         """Keep whole numbers; round others to `WEIGHT_BITS` bits of the largest weight."""
-        top = float(weights.max(initial=0.0))
-        whole = bool((weights == np.floor(weights)).all()) and top < 2.0**WEIGHT_BITS
-        unit = 1.0 if whole else top / 2.0**WEIGHT_BITS
-        return cls(np.rint(weights / unit).astype(np.int64), unit)
+        top = weights.max(axis=-1, initial=0.0, keepdims=True)
+        is_whole = (weights == np.floor(weights)).all(axis=-1, keepdims=True)
+        unit = np.where(is_whole & (top < 2.0**WEIGHT_BITS), 1.0, top / 2.0**WEIGHT_BITS)
+        whole = np.rint(weights / unit)
+        is_small = whole.sum(axis=-1).max(initial=0.0) < 2.0**SINGLE_BITS
+        return cls(whole.astype("float32" if is_small else "float64"), unit)
 
     def totals(self, node: Integers, rows: Words, width: int) -> Floats:
-        """Sum by scenario the weights of the nodes that are down in it."""
-        total = np.zeros(width)
-        whole = self.whole[node].astype("float64")
-        for some in blocks(len(node), NARROW * width):
-            # products with whole numbers are exact, in whatever order they are added up
-            total += whole[some] @ bits_of(rows[some], width)
+        """Sum by scenario the weights of the nodes that are down in it; each node is there once."""
+        whole = self.whole[..., node]
+        total = np.zeros((*whole.shape[:-1], width))
+        for start in range(0, width, TILE):
+            words = rows[:, start // WORD_BITS : (start + TILE) // WORD_BITS]
+            some = total[..., start : start + TILE]
+            down = np.flatnonzero(words.any(axis=1))
+            for part in blocks(len(down), NARROW * TILE):
+                at = down[part]
+                # products with whole numbers are exact, in whatever order they are added up
+                some += whole[..., at] @ bits_of(words[at], some.shape[-1])
         return total * self.unit

@@ -21,7 +21,6 @@ from assess.score.blast_radius.bitset import (
     Parts,
     Weights,
     blocks,
-    pack,
     set_bits,
     spread_to_nodes,
     swept,
@@ -41,9 +40,9 @@ from assess.score.blast_radius.uncertain import (
 from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
-WIDTH_MOST = 1 << 15  # an integer of 4 KiB stays in the nearest cache
-# scenarios of a block whose arcs are uncertain: progress is seen
-UNCERTAIN_WIDTH = 1 << 12
+WIDTH_MOST = (
+    1 << 12
+)  # scenarios of a block: their words stay in a cache, progress is seen
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
@@ -128,18 +127,12 @@ class DistinctScenarios:
     def initial_failures(self, parts: Parts, start: int, width: int) -> dict[int, int]:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
-        part = parts.part[self.node[first:last]]
-        order = np.argsort(part, kind="stable")
-        bit = self.scenario[first:last][order] - start
-        failing, starts = np.unique(part[order], return_index=True)
-        ends = np.append(starts[1:], len(part))
-        rows = [1 << first for first in bit[starts].tolist()]
-        # most parts fail by themselves in one scenario; only the others are packed
-        for row in np.flatnonzero(ends - starts > 1).tolist():
-            flags = np.zeros(width, bool)
-            flags[bit[starts[row] : ends[row]]] = True
-            rows[row] = pack(flags)
-        return dict(zip(failing.tolist(), rows, strict=True))
+        part = parts.part[self.node[first:last]].tolist()
+        bit = self.scenario[first:last] - start
+        failing = dict.fromkeys(part, 0)
+        for one, place in zip(part, bit.tolist(), strict=True):
+            failing[one] |= 1 << place
+        return failing
 
 
 @dataclass(frozen=True)
@@ -315,9 +308,11 @@ class _Down:
         counts = np.zeros(len(self.parts.heads), np.int64)
         # bit by bit of ``times``, so that a population count replaces a loop over scenarios
         for digit in range(int(times.max()).bit_length()):
-            mask = to_words(times[None] >> digit & 1 > 0)
-            n = np.bitwise_count(self.words & mask).sum(axis=1, dtype=np.int64)
-            counts[self.part] += n << digit
+            mask = to_words(times[None] >> digit & 1 > 0)[0]
+            # few scenarios stand for many others, so most words of a high digit are empty
+            some = np.flatnonzero(mask)
+            n = np.bitwise_count(self.words[:, some] & mask[some])
+            counts[self.part] += n.sum(axis=1, dtype=np.int64) << digit
         return counts
 
     def members(self, wanted: Booleans) -> tuple[Integers, Integers]:
@@ -343,7 +338,7 @@ class _Work:
     scenarios: DistinctScenarios
     sampling: Sampling
     bound: str
-    weights: dict[Parts, tuple[Weights, Weights]]  # of criticality, and of nodes
+    weights: dict[Parts, Weights]  # of criticality, and of nodes
 
     @classmethod
     def of(
@@ -359,7 +354,7 @@ class _Work:
             n = len(parts.heads)
             total = np.bincount(parts.part, graph.weight, n)
             size = np.bincount(parts.part, minlength=n)
-            weights[parts] = (Weights.of(total), Weights.of(size))
+            weights[parts] = Weights.of(np.array([total, size]))
         return cls(graph, scenarios, sampling, bound, weights)
 
     def spans(self) -> list[tuple[int, int]]:
@@ -368,8 +363,6 @@ class _Work:
         nodes = max(self.graph.nodes, 1)
         workers = execution.current().workers.n
         width = min(WIDTH_MOST, int(self.sampling.block_mib * 2**23 / nodes))
-        if self.graph.uncertain:
-            width = min(width, UNCERTAIN_WIDTH)
         if workers > 1:
             width = min(width, max(-(-n // (4 * workers)), SHARED_CELLS // nodes))
         width = max(8, width)
@@ -426,7 +419,7 @@ class _Work:
     def _sweep(self, parts: Parts, start: int, width: int) -> _Down:
         initial = self.scenarios.initial_failures(parts, start, width)
         part, words = swept(parts, initial, width)
-        weight, size = (w.totals(part, words, width) for w in self.weights[parts])
+        weight, size = self.weights[parts].totals(part, words, width)
         return _Down(parts, part, words, weight, size.astype(np.int64))
 
     def _outcomes(

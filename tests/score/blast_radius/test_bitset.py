@@ -16,7 +16,6 @@ from assess.score.blast_radius.bitset import (
     bits_of,
     condense,
     flow_depth,
-    pack,
     sweep,
     to_words,
 )
@@ -168,25 +167,36 @@ def test_sweep_is_reachability(case):
 
 @settings(max_examples=60)
 @given(
-    st.integers(1, 70),
+    st.integers(1, 1200),  # more than a tile
     st.lists(
-        st.tuples(st.integers(0, 2**70 - 1), st.sampled_from([0, 1, 2, 3, 8, 1000]))
+        st.tuples(
+            st.integers(0, 2**70 - 1), st.sampled_from([0, 1, 2, 3, 8, 1000, 2**30])
+        )
     ),
     st.sampled_from([1.0, 0.1]),
 )
 def test_weighing_adds_up(width, rows, unit):
-    flags = np.array([[row >> bit & 1 for bit in range(width)] for row, _ in rows])
+    flags = np.array([[row >> bit % 70 & 1 for bit in range(width)] for row, _ in rows])
     flags = flags.reshape(len(rows), width) > 0
     weights = np.array([weight * unit for _, weight in rows], float)
     node = np.arange(len(rows))
-    found = Weights.of(weights).totals(node, to_words(flags), width)
-    np.testing.assert_allclose(found, weights @ flags, rtol=1e-9, atol=1e-9)
+    words = to_words(flags)
+    found = Weights.of(weights).totals(node, words, width)
+    np.testing.assert_allclose(found, weights @ flags, rtol=1e-9, atol=1e-3 * unit)
+    both = Weights.of(np.array([weights, np.ones(len(rows))])).totals(node, words, width)
+    np.testing.assert_allclose(both[0], found)
+    np.testing.assert_array_equal(both[1], flags.sum(axis=0))
+
+
+def test_sums_of_whole_numbers_are_exact_beyond_single_precision():
+    weights = np.array([2.0**24, 1.0, 1.0])
+    flags = np.ones((3, 1), bool)
+    found = Weights.of(weights).totals(np.arange(3), to_words(flags), 1)
+    assert found.tolist() == [2.0**24 + 2]
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_packing_keeps_bits(flags):
-    bits = pack(np.array(flags))
-    assert [bits >> place & 1 == 1 for place in range(len(flags))] == flags
+def test_words_keep_bits(flags):
     assert (
         bits_of(to_words(np.array([flags])), len(flags))[0].astype(bool).tolist() == flags
     )
