@@ -320,6 +320,7 @@ def told(frame, *cells):
         ("services", "owner", "shop", "pay"),
         ("services", "kind", "web", "database"),
         ("services", "runbook", True, False),
+        ("services", "secrets_in_image", True, False),
         ("hosts", "os_name", "ubuntu", "debian"),
         ("hosts", "os_version", "20.04", "22.04"),
     ],
@@ -345,7 +346,7 @@ def test_one_thing_told_more_exactly_is_no_contradiction():
 @pytest.mark.parametrize(
     ("column", "less", "more"),
     [
-        ("secrets_in_image", False, True),
+        ("logs_exported", False, True),
         ("health_checked", False, True),
         ("restore_tested_at", pd.Timestamp("2026-01-01"), pd.Timestamp("2026-09-01")),
     ],

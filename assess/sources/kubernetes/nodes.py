@@ -7,6 +7,7 @@ from typing import Any
 from yaml import YAMLError
 
 from assess import frames
+from assess.linear import Linear
 from assess.policy.targets import RUNTIMES
 from assess.sources.base import Batch, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
@@ -30,7 +31,7 @@ from assess.sources.yaml_loader import load_documents
 
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
 _GIVEN = ".io/node-args"
-_OF_PART = re.compile(r"--[a-z-]+-arg[ =]")
+_OF_PART = Linear(r"--[a-z-]+-arg[ =]")
 _STATES = vocabulary("kubernetes", "ready")
 _FAMILIES = ("linux", "windows")
 # RHCOS numbers its releases by those of OpenShift, without the point: 413.92.202310

@@ -177,9 +177,10 @@ def test_what_runs_on_a_host_may_have_unseen_callers_too():
     )
     assert result.frame.loc[("host", "h"), "impact_hi"] == 1.0
     # b and a down with the host, everybody with everybody; and with each place without a name:
-    # zone and engine of b, and one of each kind of a and of c, whose replicas nobody knows
+    # zone, engine, image and base image of b, and one of each kind of a and of c, whose replicas
+    # nobody knows
     named_n = 3
-    unnamed_n = 2 + 2 * len(INFRASTRUCTURE)
+    unnamed_n = 4 + 2 * len(INFRASTRUCTURE)
     assert result.services["exposure_hi"].tolist() == [named_n + unnamed_n] * 3
 
 

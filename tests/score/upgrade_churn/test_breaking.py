@@ -41,6 +41,7 @@ def one_workload(engine=None, host=None, workload=None, **tables):
         "workload_id": "w",
         "service_id": "shop",
         "host_id": "h1",
+        "source_kind": "container",
         "state": "running",
         "docker_sock_mounted": False,
         **(workload or {}),
