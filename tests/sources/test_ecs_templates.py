@@ -327,6 +327,8 @@ Conditions:
   HasExtra: !And [!Condition IsProd, !Equals [!Ref Extra, true]]
   HasAny: !Or [!Condition IsOther, !Condition HasExtra]
   IsInZone: !And [!Condition IsProd, !Equals [!Ref Zone, a]]
+  IsRound: !Not [!Condition IsBack]
+  IsBack: {{Condition: IsRound}}
 Resources:
   WebTask:
     Type: AWS::ECS::TaskDefinition
@@ -358,6 +360,7 @@ Resources:
         ("prod", "IsInZone", True),  # only a deployment decides it
         ("dev", "IsInZone", False),
         ("prod", "Absent", True),
+        ("prod", "IsRound", True),  # it needs itself
     ],
 )
 def test_a_resource_whose_condition_is_off_is_left_out(

@@ -52,12 +52,12 @@ class Template:
     document: Row
     nodes_n: int = 0
     names: Row = field(default_factory=dict)  # values of its parameters
+    answers: dict[str, bool | None] = field(default_factory=dict)  # of its conditions
 
     def __post_init__(self) -> None:
         self.names["AWS::NoValue"] = None
-        parameters = table(self.document, "Parameters")
-        for name in parameters:
-            default = dig(parameters, name, "Default")
+        for name, parameter in table(self.document, "Parameters").items():
+            default = dig(parameter, "Default")
             if isinstance(default, str | int | float) and default != "":
                 self.names[name] = _as_text(default)
 
@@ -74,7 +74,10 @@ class Template:
     def _holds(self, raw: Any) -> bool | None:
         """Return whether a condition holds; None where only a deployment decides it."""
         if isinstance(raw, str):
-            raw = dig(self.document, "Conditions", raw)
+            if raw not in self.answers:
+                self.answers[raw] = None  # one that needs itself stays open
+                self.answers[raw] = self._holds(dig(self.document, "Conditions", raw))
+            return self.answers[raw]
         name, given = next(iter(table(raw).items()), ("", None))
         if name == "Condition":
             return self._holds(given)
@@ -112,8 +115,7 @@ class Template:
         if name == "Ref":
             return self.names.get(text(given), f"${{{given}}}")
         if name == "Fn::GetAtt":
-            path = [given] if isinstance(given, str) else given or ()
-            return self._attribute(".".join(map(str, path)))
+            return self._attribute(".".join(map(str, as_list(given))))
         if name == "Fn::Sub":
             return self._filled(given)
         if name == "Fn::Join":
