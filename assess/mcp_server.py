@@ -103,7 +103,7 @@ class Tools:
         is its name, such as app-3. `p_down` is expected, `p_hi` what can be reached.
         """
         blast = self.assessment.blast_radius
-        elements = blast.frame.reset_index()
+        elements = blast.shown.reset_index()
         asked = "element_kind == @kind and element == @name"
         found = elements.query(asked)
         if found.empty:

@@ -121,7 +121,7 @@ def score(
             "changes": records(table),
         }
     else:
-        table = result.frame if out.format == "csv" else result.summary()
+        table = result.shown if out.format == "csv" else result.summary()
     note(repr(result)[1:-1])
     parts = {"contributions": result.contributions, **result.details} if detail else {}
     if detail:

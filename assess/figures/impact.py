@@ -22,7 +22,7 @@ from assess.figures.rows import (
 )
 from assess.figures.style import ACCENT, MUTED, PAPER, ROWS_SHOWN, figure, short
 from assess.frames import surely
-from assess.words import element_labels
+from assess.words import element_labels, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def blast_radius_data(result: Result) -> DataFrame:
     ``element_kind, element, label, point, lo, hi`` [percent of the fleet's criticality],
     ``note``; worst first.
     """
-    frame = result.frame.reset_index()
+    frame = result.shown.reset_index()
     label = element_labels(frame["element_kind"], frame["element"])
     table = frame[["element_kind", "element"]].assign(
         label=label, **ends(frame, "impact", 100)
@@ -96,8 +96,7 @@ def blast_services_data(result: Result) -> DataFrame:
     where no dependency was observed) and ``note``; worst first.
     """
     table = per_service(result.details["services"], "impact", 100)
-    seen = result.details["services"]["dependencies_observed"].astype("boolean")
-    is_seen = surely(seen).to_numpy()
+    is_seen = surely(result.details["services"]["dependencies_observed"]).to_numpy()
     table["band"] = np.where(is_seen, "", "unknown")
     table["note"] = np.where(is_seen, "", "not observed")
     return worst_first(table, "service_id")
@@ -206,7 +205,7 @@ def fall(
     title = f"Services down with {element_kind.replace('_', ' ')} {short(element)}"
     if table.empty:
         return message(ax, title, "Nothing else goes down with it.")
-    row = result.frame.loc[element_kind, element]
+    row = result.shown.loc[element_kind, element]
     ax = canvas(ax, len(table))
     place = {name: y for y, name in enumerate(table["service_id"])}
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
@@ -219,8 +218,7 @@ def fall(
             draw([step - 1, step - 1], [place[cause], y])
         draw([step - 1, step], [y, y])
         ax.text(step + 0.12, y, short(table["service_id"][y]), va="center", bbox=box)
-        chances = table.loc[y, ["p_lo", "p_down", "p_hi"]]
-        lo, point, hi = (f"{100 * chance:.0f}" for chance in chances)
+        lo, point, hi = map(number, 100 * table.loc[y, ["p_lo", "p_down", "p_hi"]])
         note(ax, y, f"{point}%" if lo == hi else f"{point}% ({lo} to {hi})", MUTED)
     ax.scatter(table["step"], range(len(table)), color=ACCENT, s=34, zorder=3)
     ax.set_ylim(len(table) - 0.4, -0.6)
@@ -228,13 +226,13 @@ def fall(
     deepest = int(table["step"].max())
     ax.set_xlim(0, deepest + 1.6)
     ax.set_xticks(range(deepest + 1))
-    reached = int(row["services_down_n"]) - (element_kind == "service")
+    reached = row.fillna(0)["services_down_n"] - (element_kind == "service")
+    impact, lo, hi = map(number, 100 * row[["impact", "impact_lo", "impact_hi"]])
     ax.set_title(title)
-    impact, lo, hi = 100 * row[["impact", "impact_lo", "impact_hi"]].astype(float)
     ax.set_xlabel(
         "Steps from the failure (count; dotted: not certain); right: probability (%)\n"
         f"n = {len(table)} of {max(reached, len(table))} other services that can go down; "
-        f"{impact:.0f}% of fleet criticality ({lo:.0f} to {hi:.0f})"
+        f"{impact}% of fleet criticality ({lo} to {hi})"
     )
     return ax
 

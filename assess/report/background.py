@@ -127,7 +127,7 @@ def _cell_list(names: Iterable[str]) -> str:
 def _turning(scores: Assessment) -> Series:
     """Count by fact the services whose label that fact alone can change."""
     worth = scores.what_next.details["information"]
-    turns = worth[surely(worth["decides"].astype("boolean"))]
+    turns = worth[worth["decides"].astype(bool)]
     return turns.groupby("fact")["service_id"].nunique()
 
 

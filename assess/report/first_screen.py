@@ -9,7 +9,7 @@ from assess.errors import AssessError, counted
 from assess.frames import surely
 from assess.report.background import incomplete, unknown_facts, unsupplied
 from assess.report.changes import ONLY_ONE, crossed, label_changes
-from assess.report.model import Fact, in_words, kinds_shown, unseen_hosts
+from assess.report.model import Fact, in_words, kinds_shown, unlooked_hosts
 from assess.score.assessment import Assessment
 from assess.score.incidents.exposure import CONTAINER, exposure
 from assess.words import element_labels, sentence_list, share
@@ -36,7 +36,7 @@ def headline(scores: Assessment) -> str:
         return (
             f"Move nothing yet: the exposure budget has no room for {_listing(waiting)}."
         )
-    return nothing_moves(frame, is_all_seen=not unseen_hosts(scores))
+    return nothing_moves(frame, is_all_seen=not unlooked_hosts(scores))
 
 
 def nothing_moves(frame: DataFrame, *, is_all_seen: bool = True) -> str:
@@ -46,10 +46,8 @@ def nothing_moves(frame: DataFrame, *, is_all_seen: bool = True) -> str:
     """
     candidates = frame.loc[frame["p_top"].notna(), "label"]
     if candidates.empty:
-        left = (
-            "Nothing is left to move" if is_all_seen else "Nothing known is left to move"
-        )
-        return f"{left}{_work_inside(frame['label'])}."
+        known = "" if is_all_seen else " known"
+        return f"Nothing{known} is left to move{_work_inside(frame['label'])}."
     if candidates.eq("NEVER").all():
         return f"No candidates: none of the {len(candidates)} services outside containers may move."
     if candidates.isin(["NOT DECIDABLE", "NEVER"]).all():
@@ -197,8 +195,7 @@ def _changes(scores: Assessment) -> Iterator[str]:
 
 def _gaps(scores: Assessment) -> Iterator[str]:
     frame = scores.what_next.frame
-    inside = frame["p_top"].isna()
-    by_side = frame.groupby(inside)["label"]
+    by_side = frame.groupby(frame["p_top"].isna())["label"]
     undecided = [
         f"{open_n} of {len(labels)} {SIDES[is_inside]}"
         for is_inside, labels in by_side
@@ -208,14 +205,11 @@ def _gaps(scores: Assessment) -> Iterator[str]:
         yield f"Not decidable, because a gate is unknown: {sentence_list(undecided)}."
     for row in unknown_facts(scores).head(1).itertuples():
         yield f"Find out first, for {counted(row.services_n, 'service')}: {row.fact}."
-    hosts = unseen_hosts(scores)
-    if hosts:
+    if hosts := unlooked_hosts(scores):
         yield f"No source says what runs on {counted(len(hosts), 'host')}: {_listing(hosts)}."
-    missing = unsupplied(scores)
-    if missing:
+    if missing := unsupplied(scores):
         yield f"Not supplied at all: {', '.join(missing)}."
-    calls_n = len(incomplete(scores))
-    if calls_n:
+    if calls_n := len(incomplete(scores)):
         yield f"Not answered in full: {counted(calls_n, 'call')} to sources."
     try:
         yield scores.backtest.headline.split(":")[0] + "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -19,7 +19,6 @@ from assess.errors import AssessError
 from assess.figures import Band, band_of
 from assess.frames import Row
 from assess.score.assessment import Assessment
-from assess.score.blast_radius.result import BlastRadius
 from assess.score.result import Result, records_by, with_ends
 from assess.score.what_next.labels import LABELS
 from assess.words import UNKNOWN, is_unknown, number, records, share, word
@@ -342,7 +341,7 @@ class Pictures:
             "what-next": partial(figures.what_next, scores.what_next),
             "acceptability": partial(figures.acceptability, scores.what_next),
             "blast-elements": partial(
-                figures.blast_radius, blast_radius_shown(scores), kinds=kinds
+                figures.blast_radius, scores.blast_radius, kinds=kinds
             ),
             "blast-services": partial(figures.blast_services, scores.blast_radius),
             "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
@@ -382,20 +381,10 @@ def picture(name: str, axes: Axis, **words: object) -> Picture:
 def kinds_shown(scores: Assessment) -> list[str]:
     """Name the kinds of element that the report shows: services have a figure of their own."""
     kinds = scores.blast_radius.frame.index.get_level_values("element_kind")
-    return sorted(set(kinds.astype("str")) - {"service"})
+    return sorted({*kinds} - {"service"})
 
 
-def unseen_hosts(scores: Assessment) -> list[str]:
-    """Name the hosts of which no source says what runs there: neither an engine nor a service."""
-    running = scores.inventory.running
-    hosts = set(running["hosts"]["host_id"])
-    hosts -= set(running["workloads"]["host_id"])
-    return sorted(hosts - set(running["engines"]["host_id"]))
-
-
-def blast_radius_shown(scores: Assessment) -> BlastRadius:
-    """Return the blast radius; that of a host of which no source says what runs there is unknown."""
-    blast = scores.blast_radius
-    hosts = [("host", name) for name in unseen_hosts(scores)]
-    frame = blast.frame.drop(hosts, errors="ignore").reindex(blast.frame.index)
-    return replace(blast, frame=frame)
+def unlooked_hosts(scores: Assessment) -> list[str]:
+    """Name the hosts of which no source says what runs there."""
+    unlooked = scores.blast_radius.topology.unlooked
+    return [name for kind, name in unlooked if kind == "host"]

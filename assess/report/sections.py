@@ -9,11 +9,9 @@ from assess.report.model import (
     Part,
     Pictures,
     Section,
-    blast_radius_shown,
     columns_of,
-    kinds_shown,
     table_of,
-    unseen_hosts,
+    unlooked_hosts,
 )
 from assess.score.assessment import Assessment
 from assess.words import element_label, element_labels
@@ -72,27 +70,25 @@ def _boards(scores: Assessment) -> list[Part]:
 
 def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     """Return the section on the blast radius of elements and services."""
-    blast = blast_radius_shown(scores)
+    blast = scores.blast_radius
     drawn = figures.blast_radius_data(blast).set_index(["element_kind", "element"])
-    elements = blast.frame.reindex(drawn.index).assign(label=drawn["label"]).reset_index()
-    elements = elements[elements["element_kind"].isin(kinds_shown(scores))]
+    elements = blast.shown.reindex(drawn.index).assign(label=drawn["label"]).reset_index()
+    elements = elements[elements["element_kind"].ne("service")]
     order = figures.blast_services_data(blast)["service_id"]
     services = blast.details["services"].reindex(order).reset_index()
-    observed = surely(services["dependencies_observed"].astype("boolean"))
-    unseen = (~observed).sum()
+    observed = surely(services["dependencies_observed"])
     warnings = []
-    if unseen:
+    if unseen := (~observed).sum():
         warnings.append(
             f"No source observed the dependencies of {unseen} of {len(services)} services. "
             "That is unknown, not safe: their upper bounds are wider."
         )
-    uncalled = (~surely(services["callers_seen"])).sum()
-    if uncalled:
+    if uncalled := (~surely(services["callers_seen"])).sum():
         warnings.append(
             f"No source saw who calls {uncalled} of {len(services)} services. Anybody may: traces "
             "or connections over a week would narrow it."
         )
-    if hosts := unseen_hosts(scores):
+    if hosts := unlooked_hosts(scores):
         unlooked = counted(len(hosts), "host")
         warnings.append(
             f"No source says what runs on {unlooked}, nor what goes down there."

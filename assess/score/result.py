@@ -109,6 +109,11 @@ class Result:
         return policy
 
     @property
+    def shown(self) -> DataFrame:
+        """The frame as people and other programs read it."""
+        return self.frame
+
+    @property
     def headline(self) -> str:
         """The result in one sentence; empty where it has none."""
         return ""
@@ -121,7 +126,7 @@ class Result:
         DataFrame
             At most eight columns, rounded, in the order of the result.
         """
-        return self.frame[list(self.summary_columns)].round(2)
+        return self.shown[list(self.summary_columns)].round(2)
 
     def explain(self, service_id: str) -> Explanation:
         """Explain the score of a service.
@@ -198,8 +203,8 @@ class Result:
             ``<column>``; ``change`` is added, removed, changed or same.
         """
         columns = list(self.summary_columns)
-        before = earlier.frame[columns]
-        after = self.frame[columns]
+        before = earlier.shown[columns]
+        after = self.shown[columns]
         joined = after.join(before.add_suffix("_before"), how="outer")
         was = objects(joined[[f"{column}_before" for column in columns]])
         now = objects(joined[columns])
@@ -212,7 +217,7 @@ class Result:
 
     def rows(self) -> list[Row]:
         """Return one dictionary per row, of plain JSON types: the index and the columns by name."""
-        return records(self.frame.reset_index())
+        return records(self.shown.reset_index())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types, in which NA is None.

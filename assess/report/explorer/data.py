@@ -307,7 +307,7 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
     topology = blast.topology
     elements = topology.elements
     kinds = elements.get_level_values(0)
-    frame = blast.frame.reindex(elements)
+    frame = blast.shown.reindex(elements)
     nodes = list(topology.nodes)
     edges = topology.edges
     services = blast.details["services"].reindex(names)

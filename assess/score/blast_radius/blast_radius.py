@@ -230,7 +230,7 @@ def _services(
     unseen = impacts["unseen"].exposure_n[:n]
     table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
     exposure_n = pd.array(point - 1, dtype="Int64")  # without itself
-    exposure_n[~table.index.isin(topology.placed)] = pd.NA
+    exposure_n[topology.placeless] = pd.NA
     exposure_hi = pd.array(np.maximum(unseen, point) - 1, dtype="Int64")
     return table.assign(exposure_n=exposure_n, exposure_hi=exposure_hi)
 

@@ -93,9 +93,8 @@ def observed_failures(
     if policy is not None:
         most = int(policy["blast_radius"]["failures_most"])
         chosen = sample(known_n, most, policy.seed)
-    place = {name: at for at, name in enumerate(topology.services)}
     failures = [
-        _failure(row, row.key, place, names) for row in table.iloc[chosen].itertuples()
+        _failure(row, topology.services, names) for row in table.iloc[chosen].itertuples()
     ]
     return _mark_ambiguous(failures, table, chosen, topology), known_n
 
@@ -142,13 +141,13 @@ def _mark_ambiguous(
     for at, found in enumerate(failures):
         place = chosen[at]
         beside = table["event_id"].to_numpy()[other[others.row(at)]]
-        doubtful = np.zeros_like(found.down)
-        doubtful[service[hits.row(at)]] = True
+        clear = np.ones_like(found.down)
+        clear[service[hits.row(at)]] = False
         apart.append(
             replace(
                 found,
-                seen=found.seen & ~doubtful,
-                down=found.down & ~doubtful,
+                seen=found.seen & clear,
+                down=found.down & clear,
                 beside=(*table["same"].iloc[place][1:], *beside),
             )
         )
@@ -191,40 +190,27 @@ def _hit_by_others(
     return failure[pair[hit]], service[hit]
 
 
-def _failure(
-    row: Any,
-    element: Element,
-    place: Mapping[str, int],
-    names: Mapping[str, str],
-) -> Failure:
+def _failure(row: Any, services: pd.Index, names: Mapping[str, str]) -> Failure:
     """Return one failure; without a list of observed services, everybody was observed."""
-    itself = [element[1]] if element[0] == "service" else []
-    down = _among(place, [*ids(row.affected_services, names), *itself])
-    seen = np.ones(len(place), bool)
+    itself = [row.key[1]] if row.key[0] == "service" else []
+    down = services.isin([*ids(row.affected_services, names), *itself])
+    seen = np.ones(len(services), bool)
     if not pd.isna(row.observed_services):
-        seen = _among(place, [*ids(row.observed_services, names), *itself])
+        seen = services.isin([*ids(row.observed_services, names), *itself])
     return Failure(
         event=str(row.event),
         event_id=str(row.event_id),
-        element=element,
+        element=row.key,
         seen=seen,
         down=down & seen,
         fault=UNKNOWN if pd.isna(row.fault) else str(row.fault),
     )
 
 
-def _among(place: Mapping[str, int], named: list[str]) -> Booleans:
-    """Mark the services that are named; ``place`` is by service."""
-    flags = np.zeros(len(place), bool)
-    flags[[place[name] for name in named if name in place]] = True
-    return flags
-
-
 def _element(kind: object, name: object, names: Mapping[str, str]) -> Element:
     """Return an element by its kind and name; aliases of services become their id."""
-    if kind == "service":
-        return "service", names.get(str(name), str(name))
-    return str(kind), str(name)
+    known = names if kind == "service" else {}
+    return str(kind), known.get(str(name), str(name))
 
 
 def _other_names(inventory: Inventory, services: pd.Index) -> dict[str, str]:

@@ -42,6 +42,7 @@ def topology_fields(
         "placement": placed,
         "direct": direct_impact(placed, share, infrastructure),
         "frozen": frozen(inventory, policy),
+        "unlooked": _unlooked(inventory),
     }
 
 
@@ -80,10 +81,7 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
 
 
 def _elements(
-    inventory: Inventory,
-    services: pd.Index,
-    outside: pd.Index,
-    placed: DataFrame,
+    inventory: Inventory, services: pd.Index, outside: pd.Index, placed: DataFrame
 ) -> pd.MultiIndex:
     """List all elements that can fail, in the order of `KINDS`, used or not."""
     named = {
@@ -135,6 +133,19 @@ def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> Da
 def engine_names(engines: DataFrame) -> Series:
     """Name engines as elements, such as ``docker 20.10.24``; NA where the version is unknown."""
     return engines["runtime"].astype("str") + " " + engines["version"]
+
+
+def _unlooked(inventory: Inventory) -> list[tuple[str, str]]:
+    """List hosts and zones of which no source says what runs there: no engine, and no service."""
+    hosts = inventory["hosts"]
+    seen = [*inventory["workloads"]["host_id"], *inventory["engines"]["host_id"]]
+    is_seen = hosts["host_id"].isin(seen)
+    return [
+        (kind, name)
+        for kind, column in {"host": "host_id", "az": "az"}.items()
+        for name, is_any in is_seen.groupby(hosts[column]).any().items()
+        if not is_any
+    ]
 
 
 def image_names(replicas: DataFrame) -> Series:
@@ -204,9 +215,7 @@ def is_running(replicas: DataFrame) -> Series:
 
 
 def direct_impact(
-    placement: DataFrame,
-    min_healthy_pct: Series,
-    elements: DataFrame,
+    placement: DataFrame, min_healthy_pct: Series, elements: DataFrame
 ) -> dict[str, DataFrame]:
     """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly, sorted.
 

@@ -226,18 +226,41 @@ def by_level(
     Along these, places without a name fail after the elements. Elements are ``listed``, and
     ``drawn`` by level, as in `choose`.
     """
-    quick = replace(sampling, spread=False)
     impacts = {}
     for level, graph in topology.graphs.items():
         failing = replace(_failing(topology, level), listed=listed, drawn=drawn[level])
         # only the point has an interval of one failure
-        how = sampling if level == "point" else quick
+        how = replace(sampling, spread=level == "point")
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         impacts[level] = propagate(graph, failing, sampling=how, bound=bound)
+    impacts["point"] = _widened(topology, impacts["point"], sampling, drawn["point"])
     # nothing is drawn, so that only the losses and the number of causes are of use
     failing = _with_unnamed(topology)
-    impacts["unseen"] = propagate(unseen, failing, sampling=quick, bound="most")
+    impacts["unseen"] = propagate(unseen, failing, sampling=how, bound="most")
     return impacts
+
+
+def _widened(
+    topology: Topology, point: Impact, sampling: Sampling, drawn: Booleans
+) -> Impact:
+    """Widen the interval of one failure by what may stand on each element."""
+    placed = topology.initial_failures
+    # the sets of the levels contain each other: as many are the same
+    least, usual, most = (
+        np.bincount(placed[level][0], minlength=len(drawn)) for level in placed
+    )
+    element, node = placed["hi"]
+    is_wider = most > usual
+    kept = is_wider[element]
+    failing = Scenarios(
+        element[kept], node[kept], len(drawn), np.zeros_like(drawn), drawn
+    )
+    worst = propagate(topology.graph("point", "hi"), failing, sampling=sampling)
+    return replace(
+        point,
+        next_lo=np.where(least < usual, 0.0, point.next_lo),
+        next_hi=np.maximum(point.next_hi, worst.next_hi * is_wider),
+    )
 
 
 def propagate(
@@ -342,11 +365,7 @@ class _Work:
 
     @classmethod
     def of(
-        cls,
-        graph: Graph,
-        scenarios: DistinctScenarios,
-        sampling: Sampling,
-        bound: str,
+        cls, graph: Graph, scenarios: DistinctScenarios, sampling: Sampling, bound: str
     ) -> _Work:
         """Weigh the parts once."""
         weights = {}
@@ -423,11 +442,7 @@ class _Work:
         return _Down(parts, part, words, weight, size.astype(np.int64))
 
     def _outcomes(
-        self,
-        certain: _Down,
-        possible: _Down,
-        start: int,
-        wide: Booleans,
+        self, certain: _Down, possible: _Down, start: int, wide: Booleans
     ) -> Iterator[tuple[Integers, Undecided, Outcome]]:
         """Yield the outcomes of uncertain arcs in a block; some scenarios are only bounded."""
         does = certain.by_node()
@@ -451,9 +466,7 @@ class _Work:
         return (possible.n - certain.n > self.sampling.ways_most) & ~is_asked
 
     def _choices(
-        self,
-        undecided: Undecided,
-        start: int,
+        self, undecided: Undecided, start: int
     ) -> Iterator[tuple[Integers, Callable[[Undecided], Outcome]]]:
         """Yield scenarios with undecided cells, and the function that decides them."""
         some = np.flatnonzero(undecided.cells)

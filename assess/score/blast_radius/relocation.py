@@ -155,9 +155,7 @@ class Terms:
         )
 
     def initial_failures(
-        self,
-        start: int,
-        width: int,
+        self, start: int, width: int
     ) -> tuple[dict[int, int], dict[int, int]]:
         """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
@@ -357,10 +355,7 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
 
 
 def _compared_losses(
-    n: int,
-    failing: Scenarios,
-    sampling: Sampling,
-    graph: Graph,
+    n: int, failing: Scenarios, sampling: Sampling, graph: Graph
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn.
 
@@ -374,11 +369,7 @@ def _compared_losses(
     return _Losses(little, much, least[:n], most[:n])
 
 
-def _ends_of(
-    graph: Graph,
-    failing: Scenarios,
-    sampling: Sampling,
-) -> Ends:
+def _ends_of(graph: Graph, failing: Scenarios, sampling: Sampling) -> Ends:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     is_open = np.isnan(impact.se)

@@ -42,11 +42,17 @@ class BlastRadius(Result):
     summary_columns = (*IMPACTS, "exact", "services_down_n", "frozen_n")
 
     @property
+    def shown(self) -> DataFrame:
+        """`frame`, in which the impact of what no source looked into is unknown."""
+        is_known = ~self.frame.index.isin(self.topology.unlooked)
+        return self.frame[is_known].reindex(self.frame.index)
+
+    @property
     def how(self) -> Series:
-        """By element, how its impact was computed: ``exact``, by ``draws``, or a ``lower bound``."""
-        how = np.select(
-            [self.frame["exact"], self.frame["se"].isna()], ["exact", BOUND], "draws"
-        )
+        """By element, how its impact was computed: exact, by draws, or a lower bound; or unknown."""
+        is_exact = self.frame["exact"]
+        cases = [self.shown["impact"].isna(), is_exact, self.frame["se"].isna()]
+        how = np.select(cases, ["unknown", "exact", BOUND], "draws")
         return Series(how, self.frame.index, dtype="str", name="how")
 
     def summary(self) -> DataFrame:
@@ -105,10 +111,7 @@ class BlastRadius(Result):
         return most_probable_path(self.topology, (element_kind, element), service)
 
     def explain_path(
-        self,
-        element_kind: str,
-        element: str,
-        service_id: str,
+        self, element_kind: str, element: str, service_id: str
     ) -> Explanation:
         """Explain how the failure of an element reaches a service.
 
@@ -203,9 +206,7 @@ class BlastRadius(Result):
 
 
 def most_probable_path(
-    topology: Topology,
-    element: tuple[str, str],
-    service: str,
+    topology: Topology, element: tuple[str, str], service: str
 ) -> DataFrame:
     """Return the path by the edges' point, else upper end: ``service_id, because, kinds, p``."""
     for level in ("point", "hi"):
@@ -216,10 +217,7 @@ def most_probable_path(
 
 
 def _steps(
-    topology: Topology,
-    element: tuple[str, str],
-    service: str,
-    level: str,
+    topology: Topology, element: tuple[str, str], service: str, level: str
 ) -> list[tuple[str, str, str, float]]:
     from scipy.sparse.csgraph import dijkstra
 
@@ -287,10 +285,7 @@ def percent(row: Series, name: str, *, sign: str = "") -> str:
 
 
 def sentences(
-    service_id: str,
-    row: Series,
-    takes_down: DataFrame,
-    taken_down_by: DataFrame,
+    service_id: str, row: Series, takes_down: DataFrame, taken_down_by: DataFrame
 ) -> list[str]:
     """Describe what a service takes down, what takes it down, and what a move does.
 

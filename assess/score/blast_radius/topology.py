@@ -145,7 +145,8 @@ class Topology:
 
     ``nodes`` are the services, sorted, then what lies outside the fleet and weighs 0. ``elements``
     is a MultiIndex ``element_kind, element``, the services first. ``edges, placement, frozen`` and,
-    by level, ``direct`` are the frames of the functions of these names.
+    by level, ``direct`` are the frames of the functions of these names. What runs on ``unlooked``
+    elements no source says.
     """
 
     services: pd.Index
@@ -156,6 +157,7 @@ class Topology:
     placement: DataFrame
     direct: dict[str, DataFrame]
     frozen: DataFrame
+    unlooked: list[Element]
 
     @property
     def placed(self) -> pd.Index:
@@ -206,15 +208,16 @@ class Topology:
     @cached_property
     def graphs(self) -> dict[str, Graph]:
         """Arcs between nodes by level (lo, point, hi)."""
-        return {level: self._graph(level) for level in LEVELS}
+        return {level: self.graph(level, level) for level in LEVELS}
 
-    def _graph(self, level: str) -> Graph:
+    def graph(self, level: str, places: str) -> Graph:
+        """Return the arcs at a level, for what fails directly at the level of ``places``."""
         # At ``hi``, one extra node stands for services of unknown place: pairs would be
         # too many.
         p = self.edges[level].to_numpy("float64")
         n = len(self.nodes)
         graph = Graph(n, self.callee, self.caller, p, self._keys, self.weight)
-        if level == "hi" and len(self.placeless):
+        if places == "hi" and len(self.placeless):
             return graph.joined(np.empty(0, np.int64), self.placeless)
         return graph
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from readiness_fleet import Fleet
 
+from assess.figures import fall
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
@@ -118,6 +119,65 @@ def test_a_registry_freezes_what_no_mirror_serves(registry, mirrors, expected):
     table = frozen(fleet.inventory(), POLICY)
     assert table["service_id"].tolist() == expected
     assert set(table["element"]) <= {registry}
+
+
+def test_what_no_source_looked_into_is_unknown_to_people_and_programs():
+    hosts = [
+        *({"host_id": "h1", "az": "a"}, {"host_id": "h2", "az": "a"}),
+        {"host_id": "h3", "az": "b"},
+    ]
+    replica = {"workload_id": "w", "service_id": "s", "host_id": "h1"}
+    tables = {"services": [{"service_id": "s"}], "hosts": hosts, "workloads": [replica]}
+    frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    blast = score_blast_radius(from_frames(frames, snapshot_at="2026-09-30"), POLICY)
+    blank = [("az", "b"), ("host", "h2"), ("host", "h3")]
+    assert sorted(blast.shown.index[blast.shown["impact"].isna()]) == blank
+    assert sorted(blast.how.index[blast.how == "unknown"]) == blank
+    assert sorted(blast.summary().query("impact.isna()").index) == blank
+    for row in blast.rows():
+        is_blank = (row["element_kind"], row["element"]) in blank
+        assert (row["impact"] is None) == (row["next_hi"] is None) == is_blank
+    assert "unknown" in fall(blast, "host", "h2").get_xlabel()
+
+
+@pytest.mark.parametrize("name", ["host_id", "cluster", "image_digest", "state"])
+def test_hiding_where_a_replica_runs_never_narrows_the_next_failure(name):
+    rows = [
+        {
+            "workload_id": f"{service}{host}",
+            "service_id": service,
+            "host_id": host,
+            "cluster": f"c{host}",
+            "repository": f"acme/{service}",
+            "image_digest": f"sha256:{host}",
+            "source_kind": "container",
+            "state": "running",
+        }
+        for service, hosts in {"a": "12", "b": "1", "c": "23"}.items()
+        for host in hosts
+    ]
+    calls = [
+        {"src_id": src, "dst_id": dst, "kind": "call", "evidence": "traces"}
+        for src, dst in ("ab", "bc")
+    ]
+    known = pd.DataFrame(rows)
+
+    def ends(workloads):
+        tables = {
+            "services": pd.DataFrame({"service_id": [*"abc"], "platform": "kubernetes"}),
+            "hosts": pd.DataFrame({"host_id": [*"123"]}),
+            "workloads": workloads,
+            "dependencies": pd.DataFrame(calls),
+        }
+        inventory = from_frames(tables, snapshot_at="2026-09-30")
+        return score_blast_radius(inventory, POLICY).frame[["next_lo", "next_hi"]]
+
+    before = ends(known)
+    for place in known.index:
+        after = ends(known.assign(**{name: known[name].drop(place)}))
+        both = before.join(after.add_suffix("_hidden")).dropna()
+        assert (both["next_lo_hidden"] <= both["next_lo"] + 1e-9).all()
+        assert (both["next_hi_hidden"] >= both["next_hi"] - 1e-9).all()
 
 
 def test_a_sidecar_is_no_replica():
