@@ -197,6 +197,7 @@ def _running(inventory: Inventory) -> DataFrame:
     names = {"digest": "image_digest", "base_name": "base"}
     kept = images[["registry", "repository", *names]].rename(columns=names)
     kept["schema"] = _schemas(images)
+    kept["image_from"] = _days(images["created_at"]).fillna(0)
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
     path = table["repository"].astype("string")
     # what declares no base but is a system itself is its own base
@@ -223,6 +224,8 @@ def _running(inventory: Inventory) -> DataFrame:
         client_api=client_apis(table),
         pinned=surely(table["pinned"]),
         host_network=surely(table["host_network"]),
+        is_base_seen=[distro is not None for distro, _ in bases],
+        is_schema_seen=table["schema"].notna(),
         **_data(inventory, table),
     )
     return table.assign(talks=_talks(table, inventory["dependencies"]))
@@ -234,13 +237,18 @@ def _data(inventory: Inventory, table: DataFrame) -> dict[str, Series]:
     is_passing = mounts["source_class"].isin(NO_DATA) | surely(mounts["read_only"])
     found = (~is_passing).groupby(mounts["workload_id"]).any()
     keeps = table["workload_id"].map(found).astype("boolean")
-    created = pd.to_numeric(table["created_at"].dt.strftime(_DAY))
+    created = _days(table["created_at"])
     return {
         "keeps_data": surely(keeps),
         "keeps_none": surely(~keeps),
         "created_from": created.fillna(0),
         "created_by": created.fillna(int(inventory.snapshot_at.strftime(_DAY))),
     }
+
+
+def _days(times: Series) -> Series:
+    """Return times as numbers of days, such as 20250925; NaN where a time is unknown."""
+    return pd.to_numeric(times.dt.strftime(_DAY))
 
 
 def _digests(table: DataFrame, images: DataFrame) -> Series:

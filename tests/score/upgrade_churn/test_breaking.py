@@ -910,6 +910,45 @@ def test_an_image_is_found_by_its_digest_or_its_tag(digest, known, expected):
     assert list(found.loc[found["certainty"] == "will", "change"]) == expected
 
 
+OLD = {"created_at": "2017-03-01T00:00:00Z"}
+NEW = {"created_at": "2024-03-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "expected"),
+    [
+        ({"schema": "1"} | OLD, "docker:29.1", {"EC0406": "will"}),
+        (OLD, "docker:29.1", {"EC0406": "may"}),
+        ({}, "containerd:2.1", {"CTD-schema-1-gone": "may"}),
+        (NEW, "docker:29.1", {}),
+        ({"schema": "2"} | OLD, "docker:29.1", {}),
+        ({"base_name": "debian:12"} | NEW, "2026-09-30", {"WORLD-clone3": "will"}),
+        (NEW, "2026-09-30", {"WORLD-clone3": "may"}),
+        ({}, "2026-09-30", {"WORLD-clone3": "may"}),
+        (OLD, "2026-09-30", {}),
+        ({"base_name": "debian:11"}, "2026-09-30", {}),
+    ],
+)
+def test_hiding_the_schema_or_the_base_of_an_image_leaves_what_it_may_break(
+    known, asked, expected
+):
+    product, _, line = asked.rpartition(":")
+    workload = {"workload_id": "w", "service_id": "shop", "host_id": "h1"}
+    workload |= {"image_ref": "registry.example.com/old/app:1"}
+    image = {"registry": "registry.example.com", "repository": "old/app"}
+    version = "1.7.0" if product == "containerd" else "20.10.5"
+    engine = {"runtime": product or "docker", "storage_driver": "overlay2"}
+    inventory = fleet(
+        workloads=[workload | {"image_digest": "sha256:a", "state": "running"}],
+        images=[image | {"digest": "sha256:a"} | known],
+        engines=[engine | {"host_id": "h1", "version": version}],
+    )
+    goals = [goal_of(asked)] if product else []
+    found = breaks(inventory, goals, by="" if product else line)
+    found = found[found["certainty"].isin(["will", "may"])]
+    assert dict(zip(found["change"], found["certainty"], strict=True)) == expected
+
+
 @pytest.mark.parametrize(
     ("settings", "target", "expected"),
     [
@@ -1152,7 +1191,8 @@ def test_every_column_of_rules_by_hand():
         },
         **{"os": "debian 12", "distro": "debian", "os_family": "linux"},
         **{"libseccomp": 2.005004, "image_parent": "web", "is_provided": False},
-        "has_image": True,
+        **{"has_image": True, "is_base_seen": True, "is_schema_seen": True},
+        "image_from": 0,
         # no mount is known, and no day of creation: it is of the snapshot at the latest
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
         **{"created_from": 0, "created_by": 20260930, "host_network": True},
