@@ -122,6 +122,11 @@ class Failures:
     faults: pd.Index
     quiet: Besides
 
+    @property
+    def every(self) -> Booleans:
+        """The choice of all failures."""
+        return np.ones(len(self.failures), bool)
+
     @cached_property
     def outside(self) -> Besides:
         """Return the part of ``quiet`` that no chain of calls connects with what failed.
@@ -190,9 +195,7 @@ class Learned:
         inside = np.clip(self.p, CERTAIN, 1 - CERTAIN)
         a = inside * self.weight
         b = (1 - inside) * self.weight
-        lo = betaincinv(a, b, (1 - level) / 2)
-        hi = betaincinv(a, b, (1 + level) / 2)
-        return lo, hi
+        return betaincinv(a, b, (1 - level) / 2), betaincinv(a, b, (1 + level) / 2)
 
 
 def fit(evidence: Failures, kept: Booleans, settings: Table) -> Learned:
@@ -391,9 +394,8 @@ def unexplained(policy: Policy, evidence: Failures) -> Unexplained | None:
     """Return the unexplained losses of one failure; None without observed failures."""
     if not evidence.failures:
         return None
-    every = np.ones(len(evidence.failures), bool)
     strength = policy["blast_radius"]["floor_strength"]
-    floor = evidence.quiet.floor(every, strength)
+    floor = evidence.quiet.floor(evidence.every, strength)
     weight = evidence.topology.weight[: len(floor)]
     return Unexplained.of(floor, weight, policy.seed)
 
@@ -407,8 +409,7 @@ def learned_edges(policy: Policy, evidence: Failures) -> DataFrame:
     topology = evidence.topology
     if not learns(policy, evidence.failures):
         return topology.edges.iloc[:0]
-    every = np.ones(len(evidence.failures), bool)
-    known = fit(evidence, every, policy["blast_radius"])
+    known = fit(evidence, evidence.every, policy["blast_radius"])
     lo, hi = known.interval(policy.level)
     p = known.p
     given = is_given(topology.edges)

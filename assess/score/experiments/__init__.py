@@ -98,8 +98,7 @@ def measure_experiments(assessment: Assessment) -> Experiments:
     settings = assessment.policy["blast_radius"]
     # the declared one: what failures taught is in doubt, too
     topology = blast.evidence.topology
-    every = np.ones(len(blast.evidence.failures), bool)
-    learned = fit(blast.evidence, every, settings)
+    learned = fit(blast.evidence, blast.evidence.every, settings)
     is_open = open_labels(assessment.what_next.frame, topology)
     down = chances(topology, blast.details["affected"])
     doubt = Doubt.of(topology, learned)

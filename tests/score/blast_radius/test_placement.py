@@ -37,7 +37,9 @@ def test_a_container_stands_on_host_zone_engine_and_image():
 def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
     found = on(Fleet().first("workloads", host_id=None))
     assert all(pd.isna(found[kind]) for kind in ("host", "az", "engine"))
-    assert "engine" not in on(Fleet().first("workloads", source_kind="unit"))
+    for kind in ("unit", "systemd"):
+        beside = on(Fleet().first("workloads", source_kind=kind))
+        assert beside.keys().isdisjoint({"engine"})
 
 
 def test_what_may_be_no_container_runs_on_an_engine_and_an_image_only_at_worst():
