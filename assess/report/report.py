@@ -66,9 +66,10 @@ class Report:
         """Size of the fleet, and the day of the snapshot."""
         inventory = self.scores.inventory
         nouns = ("service", "host", "workload", "incident")
-        # of a frame that nobody supplied, the number is unknown
-        given = [noun for noun in nouns if f"{noun}s" in inventory.present]
-        counts = [counted(len(inventory[f"{noun}s"]), noun) for noun in given]
+        sizes = {noun: len(inventory[f"{noun}s"]) for noun in nouns}
+        # of a frame that nobody supplied, the number is unknown; what runs has a host
+        given = inventory.present - ({"hosts"} if not sizes["host"] else set())
+        counts = [counted(n, noun) for noun, n in sizes.items() if f"{noun}s" in given]
         return f"{', '.join(counts)}; snapshot of {inventory.snapshot_at:%d %B %Y}."
 
     @property
