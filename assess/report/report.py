@@ -66,10 +66,9 @@ class Report:
         """Size of the fleet, and the day of the snapshot."""
         inventory = self.scores.inventory
         nouns = ("service", "host", "workload", "incident")
-        sizes = {noun: len(inventory[f"{noun}s"]) for noun in nouns}
-        # of a frame that nobody supplied, the number is unknown; what runs has a host
-        given = inventory.present - ({"hosts"} if not sizes["host"] else set())
-        counts = [counted(n, noun) for noun, n in sizes.items() if f"{noun}s" in given]
+        sizes = [(len(inventory[f"{noun}s"]), noun) for noun in nouns]
+        # an empty table does not show that there are none
+        counts = [counted(n, noun) for n, noun in sizes if n or noun == "service"]
         return f"{', '.join(counts)}; snapshot of {inventory.snapshot_at:%d %B %Y}."
 
     @property
