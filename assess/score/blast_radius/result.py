@@ -45,13 +45,15 @@ class BlastRadius(Result):
     def shown(self) -> DataFrame:
         """`frame`, in which the impact of what no source looked into is unknown."""
         is_known = ~self.frame.index.isin(self.topology.unlooked)
-        return self.frame[is_known].reindex(self.frame.index)
+        shown = self.frame[is_known].reindex(self.frame.index)
+        # how it was computed stays true or false
+        return shown.assign(exact=self.frame["exact"])
 
     @property
     def how(self) -> Series:
         """By element, how its impact was computed: exact, by draws, or a lower bound; or unknown."""
-        is_exact = self.frame["exact"]
-        cases = [self.shown["impact"].isna(), is_exact, self.frame["se"].isna()]
+        shown = self.shown
+        cases = [shown["impact"].isna(), shown["exact"], shown["se"].isna()]
         how = np.select(cases, ["unknown", "exact", BOUND], "draws")
         return Series(how, self.frame.index, dtype="str", name="how")
 
