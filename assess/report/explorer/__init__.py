@@ -18,7 +18,6 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from assess.report.explorer.data import payload
-from assess.report.model import blast_radius_shown
 from assess.score.assessment import Assessment
 from assess.score.result import Result
 from assess.words import to_html
@@ -54,7 +53,7 @@ def of_report(scores: Assessment) -> Markup:
         payload(
             scores.what_next,
             scores.readiness,
-            blast_radius_shown(scores),
+            scores.blast_radius,
             scores.targets,
         )
     )
