@@ -223,7 +223,7 @@ def fall(
     ax.scatter(table["step"], range(len(table)), color=ACCENT, s=34, zorder=3)
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.set_yticks([])
-    deepest = int(table["step"].max())
+    deepest = table["step"].max()
     ax.set_xlim(0, deepest + 1.6)
     ax.set_xticks(range(deepest + 1))
     reached = row.fillna(0)["services_down_n"] - (element_kind == "service")

@@ -59,10 +59,10 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
 
 def card(row: Row, scores: Assessment, *, is_full: bool = True) -> Card:
     """Return the card of one service."""
-    service_id = str(row["service_id"])
-    label = str(row["label"])
+    service_id = row["service_id"]
+    label = row["label"]
     line = [f"{in_words(row, 'readiness')} points", in_words(row, "owner")]
-    lists = {"": [Item(str(row["why"]))]}
+    lists = {"": [Item(row["why"])]}
     if is_full:
         reason, _, *others = facts(row, scores)
         barred, passed = _gates(service_id, scores)
@@ -99,7 +99,7 @@ def _dimensions(service_id: str, scores: Assessment) -> list[Item]:
             continue
         ends = {"p": row["point"], "p_lo": row["lo"], "p_hi": row["hi"]}
         drawn = cell(ends, _POINTS)
-        name = str(row["dimension"]).replace("_", " ")
+        name = row["dimension"].replace("_", " ")
         items.append(Item(drawn.text, name, track=drawn.track))
     return items
 
@@ -125,7 +125,7 @@ def _checks(service_id: str, scores: Assessment) -> dict[str, list[Item]]:
 
 def facts(row: Row, scores: Assessment) -> list[str]:
     """Describe the scores of a service in sentences."""
-    service_id = str(row["service_id"])
+    service_id = row["service_id"]
     settings = scores.policy["what_next"]
     sentences = [
         _reason(row, scores),
@@ -151,11 +151,11 @@ def facts(row: Row, scores: Assessment) -> list[str]:
 
 def _reason(row: Row, scores: Assessment) -> str:
     """Return the reason of the label; the table of gates has the reasons of gates."""
-    gates = scores.rows_of("gates", str(row["service_id"]))
+    gates = scores.rows_of("gates", row["service_id"])
     barring = [gate["gate"] for gate in gates if gate["state"] in STOPS]
     if barring:
         return f"Gates that do not pass: {', '.join(barring)}."
-    return str(row["why"])
+    return row["why"]
 
 
 def questions(scores: Assessment) -> dict[str, str]:

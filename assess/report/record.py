@@ -265,7 +265,7 @@ def _readable(rows: list[Row], column: str) -> list[Row]:
     """Name the bounds of intervals after their point, and replace underscores in names."""
     readable = []
     for row in rows:
-        name = str(row[column]).replace("_", " ")
+        name = row[column].replace("_", " ")
         ends = {"point_lo": row["lo"], "point_hi": row["hi"]}
         readable.append({**row, **ends, column: name})
     return readable
@@ -317,7 +317,7 @@ def move_of(place: Row) -> str:
     hours = in_words(place, "hours_per_year")
     today = in_words(place, "here_hours_per_year")
     parts = [
-        f"{str(place['verdict']).capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
+        f"{place['verdict'].capitalize()}: {way}. Upgrades {hours} hours per year, here {today}"
     ]
     known = [(in_words(place, key), *words) for key, *words in _OF_A_MOVE]
     parts += [sentence.format(text) for text, sentence, _ in known if text != UNKNOWN]
@@ -386,7 +386,7 @@ def _unknown(service_id: str, scores: Assessment) -> list[str]:
     ]
     known = {fact["fact"] for fact in (*decisive, *scores.rows_of("gates", service_id))}
     missing = [fact["fact"] for fact in scores.rows_of("missing", service_id)]
-    return lines + [str(fact) for fact in missing if fact not in known]
+    return lines + [fact for fact in missing if fact not in known]
 
 
 def _changes(service_id: str, scores: Assessment) -> list[str]:

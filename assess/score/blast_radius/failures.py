@@ -198,19 +198,19 @@ def _failure(row: Any, services: pd.Index, names: Mapping[str, str]) -> Failure:
     if not pd.isna(row.observed_services):
         seen = services.isin([*ids(row.observed_services, names), *itself])
     return Failure(
-        event=str(row.event),
-        event_id=str(row.event_id),
+        event=row.event,
+        event_id=row.event_id,
         element=row.key,
         seen=seen,
         down=down & seen,
-        fault=UNKNOWN if pd.isna(row.fault) else str(row.fault),
+        fault=UNKNOWN if pd.isna(row.fault) else row.fault,
     )
 
 
-def _element(kind: object, name: object, names: Mapping[str, str]) -> Element:
+def _element(kind: str, name: str, names: Mapping[str, str]) -> Element:
     """Return an element by its kind and name; aliases of services become their id."""
     known = names if kind == "service" else {}
-    return str(kind), known.get(str(name), str(name))
+    return kind, known.get(name, name)
 
 
 def _other_names(inventory: Inventory, services: pd.Index) -> dict[str, str]:

@@ -96,7 +96,7 @@ class Trials:
         tried = np.bincount(self.case) > 0
         fell = np.bincount(self.case, self.failed) > 0
         some = np.log(np.maximum(1 - np.exp(survived), CERTAIN))
-        return float(np.where(fell, some, survived)[tried].sum())
+        return np.where(fell, some, survived)[tried].sum()
 
     def shared(self, p: Floats) -> Floats:
         """Return by trial the probability that its edge is a cause, for probabilities ``p``."""
@@ -255,7 +255,7 @@ def _start(policy: Floats, trials: Trials) -> Floats:
     candidates = [mean + w * (policy - mean) for w in APART]
     likely = np.array([trials.log_likelihood(expit(each)) for each in candidates])
     likely[0] += SURELY
-    return candidates[int(np.argmax(likely))]
+    return candidates[np.argmax(likely)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -380,7 +380,7 @@ def flat_p(evidence: Failures, kept: Booleans) -> float:
     n = len(trials.edge)
     p = 0.5
     for _ in range(ROUNDS):
-        caused = float(trials.shared(np.full(n, p)).sum())
+        caused = trials.shared(np.full(n, p)).sum()
         p = (caused + 0.5) / (n + 1)
     return p
 

@@ -65,7 +65,7 @@ def spread_replicas(
     [needed_n] = needed(np.array([float(replicas)]), np.array([min_healthy_pct]))
     spare = replicas - needed_n
     hosts = np.arange(replicas) % hosts_n
-    fatal_hosts = int((np.bincount(hosts) > spare).sum())
+    fatal_hosts = (np.bincount(hosts) > spare).sum()
     if not zones:
         return fatal_hosts, []
     in_zone = np.bincount(hosts % len(zones))
@@ -373,7 +373,7 @@ def _ends_of(graph: Graph, failing: Scenarios, sampling: Sampling) -> Ends:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     is_open = np.isnan(impact.se)
-    n = int(is_open.sum())
+    n = is_open.sum()
     if not n:
         return impact.loss, impact.loss
     # what was drawn has no second end: it is not drawn again
@@ -385,12 +385,7 @@ def _ends_of(graph: Graph, failing: Scenarios, sampling: Sampling) -> Ends:
     return impact.loss, most
 
 
-def marginal_losses(
-    graph: Graph,
-    terms: Terms,
-    least: Floats,
-    most: Floats,
-) -> Ends:
+def marginal_losses(graph: Graph, terms: Terms, least: Floats, most: Floats) -> Ends:
     """Bound by term the expected weight that the service loses in addition to the others.
 
     ``least`` and ``most`` are what each service loses when nothing else fails.

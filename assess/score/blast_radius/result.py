@@ -239,11 +239,11 @@ def _steps(
     names = topology.nodes[path[::-1]]
     steps = []
     if element[0] not in ("service", "ext"):
-        steps.append((str(names[0]), " ".join(element), "replicas", 1.0))
+        steps.append((names[0], " ".join(element), "replicas", 1.0))
     edges = topology.edges.set_index(["dst", "src"])
     for callee, caller in itertools.pairwise(names):
         edge = edges.loc[(callee, caller)]
-        steps.append((caller, callee, edge["kinds"], float(edge[level])))
+        steps.append((caller, callee, edge["kinds"], edge[level]))
     return steps
 
 
@@ -275,7 +275,7 @@ def path_text(steps: DataFrame) -> str:
     """Return a path such as ``host h1 -> database -> shop``."""
     if steps.empty:
         return ""
-    first = str(steps["because"].iloc[0])
+    first = steps["because"].iloc[0]
     return " -> ".join([first, *steps["service_id"].astype("str")])
 
 

@@ -59,7 +59,7 @@ def criticality(services: DataFrame, policy: Policy) -> Series:
 
 def total_weight(weight: Floats) -> float:
     """Return the weight of a fleet; 1 where nothing weighs, so that its losses are 0."""
-    return float(weight.sum()) or 1.0
+    return weight.sum() or 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,7 +169,7 @@ def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
     first = np.minimum(draws, sampling.draws_least) if sampling.is_frugal else draws
     _draw(found, graph, undecided, sampling, first)
     if sampling.is_frugal:
-        imprecise = found.losses["se"] > sampling.se_max * float(graph.weight.sum())
+        imprecise = found.losses["se"] > sampling.se_max * graph.weight.sum()
         _draw(found, graph, undecided, sampling, np.where(imprecise, draws, 0))
     return found
 

@@ -191,7 +191,7 @@ def _edge(value: Worth, row: int) -> int:
     """Return the edge about which the failure of an element shows most."""
     trials = value.trials[[row]]
     gained = trials.data * value.by_edge[trials.indices]
-    return int(trials.indices[gained.argmax()])
+    return trials.indices[gained.argmax()]
 
 
 def _decides(known: Known, value: Worth, row: int) -> list[str]:

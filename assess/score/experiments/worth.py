@@ -151,7 +151,7 @@ def ranking_parts(
     # sum over the others of slope (m - other)^2, written out
     parts = slope.sum(axis=1)[:, None] * moved**2
     parts += slope @ moved**2 - 2 * moved * (slope @ moved)
-    return np.maximum(parts, 0.0) / 2, float(loss.sum()) / 2
+    return np.maximum(parts, 0.0) / 2, loss.sum() / 2
 
 
 def label_parts(is_open: Floats, moved: Floats, variance: Floats) -> tuple[Floats, float]:
@@ -220,8 +220,8 @@ def safest(value: Worth, row: int, order: Integers, share: float) -> int:
     """Return the first element in ``order`` that tries enough of the edges that ``row`` tries."""
     own = value.trials[[row]]
     edge = own.indices
-    whole = float(own.data @ value.by_edge[edge])
+    whole = own.data @ value.by_edge[edge]
     tried = value.trials[order][:, edge]
     both = tried.minimum(csr_array(np.broadcast_to(own.data, tried.shape)))
     enough: Booleans = np.asarray(both @ value.by_edge[edge]) >= share * whole - LEAST
-    return int(order[enough.argmax()]) if enough.any() else row
+    return order[enough.argmax()] if enough.any() else row

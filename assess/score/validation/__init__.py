@@ -180,7 +180,7 @@ def verdicts(
     rows = []
     for gain in gains.itertuples():
         ends = (gain.gain, gain.gain_lo, gain.gain_hi)
-        text = verdict(str(gain.left_out), ends, judged_n, failures_n)
+        text = verdict(gain.left_out, ends, judged_n, failures_n)
         base = skills.loc[skills["rule"] == SHOWN, "brier"].iloc[0]
         rows.append((POLICY, gain.left_out, base, 0.0, 0.0, 0.0, text))
         learned = skills[skills["rule"] == leave_out.LEARNED].set_index("left_out")
@@ -247,7 +247,7 @@ def calibrate(
         whole = seen | (values == 0)
         held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
         beside = "; ".join(failure.beside)
-        rows.append((*event, observed, *shares, *held, int(seen.sum()), beside))
+        rows.append((*event, observed, *shares, *held, seen.sum(), beside))
     names = ["event", "event_id", "element_kind", "element", "observed"]
     names += [*with_ends("predicted"), "next_lo", "next_hi"]
     table = DataFrame(rows, columns=[*names, "services_n", "beside"])
@@ -266,9 +266,9 @@ def _pairs(
     keys = [rows["element_kind"].astype("str"), rows["element"].astype("str")]
     groups = rows.groupby(keys).indices
     return {
-        (str(kind), str(name)): (codes[places], p[places].T)
-        for (kind, name), places in groups.items()
-        if (str(kind), str(name)) in elements
+        pair: (codes[places], p[places].T)
+        for pair, places in groups.items()
+        if pair in elements
     }
 
 
@@ -305,7 +305,7 @@ def measures(
     rows = [("observed share over predicted share", *ratio, len(calibration))]
 
     def add(measure: str, holds: Series) -> None:
-        share = jeffreys_interval(int(holds.sum()), len(holds), level=level)
+        share = jeffreys_interval(holds.sum(), len(holds), level=level)
         rows.append((measure, *share, len(holds)))
 
     held = calibration["inside"].dropna().astype(bool)

@@ -180,7 +180,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
         likely = np.where(fell[again] > 0, mixed, 1 - mixed)
         losses.append(-np.log(np.maximum(likely, CERTAIN)).sum())
     good = np.array(losses) <= min(losses) + SLACK
-    return max(least, STRENGTHS[int(np.flatnonzero(good)[-1])])
+    return max(least, STRENGTHS[np.flatnonzero(good)[-1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +226,7 @@ class _Case:
         penalty = self.precision @ squares + precision * own @ own
         # Laplace's approximation of the evidence, by the width of the posterior
         width = np.linalg.slogdet(left)[1] + np.log(diagonal / precision).sum()
-        return Opinion(theta, own), float(likelihood - (penalty + width) / 2)
+        return Opinion(theta, own), likelihood - (penalty + width) / 2
 
 
 def trust(evidence: Failures, tries: Floats) -> Floats:

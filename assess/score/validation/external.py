@@ -76,7 +76,7 @@ def judge_outside(
     inventory = _inventory(edges, faults)
     result = score_blast_radius(inventory, policy, detail=False)
     tables = {name: result.details[name] for name in CHECKS if name != "calibration"}
-    edges_n = int(edges["src_id"].ne(edges["dst_id"]).sum())
+    edges_n = edges["src_id"].ne(edges["dst_id"]).sum()
     judged_n = tables["predicted"]["event_id"].nunique()
     n = len(experiments)
     used = [

@@ -111,7 +111,7 @@ def left_out(
         for row, (kept, known, opinion, strength) in enumerate(every):
             trusted = trust(evidence, known.tries)
             own = [voice[row] for voice in voices]
-            either = together(reach, opinion, int(judged[row]), own, trusted)
+            either = together(reach, opinion, judged[row], own, trusted)
             # a service also falls by what no edge explains: independent causes
             beside = 1 - (1 - either) * (1 - known.floor)
             full = with_history(evidence, kept, elements[row], beside, strength)

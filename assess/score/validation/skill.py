@@ -63,7 +63,7 @@ def average_precision(p: Floats, down: Booleans) -> float:
         return np.nan
     _, right, predicted = _found_from(p, down)
     recall = right / right[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * (right / predicted)))
+    return np.sum(np.diff(recall, prepend=0.0) * (right / predicted))
 
 
 def _found_from(p: Floats, down: Booleans) -> tuple[Floats, Integers, Integers]:
@@ -185,7 +185,7 @@ def compare(
 
 def _weights(judged: Judged, seed: int) -> Floats:
     """Return the weight of each element by resample; the first row is the original sample."""
-    n = int(judged.element.max(initial=-1)) + 1
+    n = judged.element.max(initial=-1) + 1
     rng = np.random.default_rng(seed)
     if not n:
         return np.ones((2, 0))
@@ -220,7 +220,7 @@ def precision(judged: Judged, *, seed: int, level: float) -> DataFrame:
     """
     weights = _weights(judged, seed)
     p, down = judged.of(REACH)
-    goal = int(((p > 0) & down).sum())
+    goal = ((p > 0) & down).sum()
     found = partial(_found, judged, weights, level)
     rows = []
     for rule in judged.rules:
@@ -232,7 +232,7 @@ def precision(judged: Judged, *, seed: int, level: float) -> DataFrame:
             continue
         rows.append((name, 0.5, *at_half))
         ranked = np.sort(p[down])[::-1]
-        threshold = float(ranked[goal - 1]) if goal else 0.0
+        threshold = ranked[goal - 1] if goal else 0.0
         if threshold > 0:  # else the rule finds fewer at any threshold
             same = f"{name}, at the recall of {named(REACH)}"
             rows.append((same, threshold, *found(rule, threshold)))
@@ -251,7 +251,7 @@ def _found(
         weights @ np.bincount(judged.element, part.sum(axis=1), n) for part in parts
     )
     shares = right / np.maximum(every, 1)
-    fell_n = int(judged.down.sum())
+    fell_n = judged.down.sum()
     point = shares[0] if every[0] else np.nan
     lo, hi = middle(shares[1:], level) if n else (np.nan, np.nan)
     recall = right[0] / fell_n if fell_n else np.nan
