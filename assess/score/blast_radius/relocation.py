@@ -326,8 +326,8 @@ def _table(
     lo = np.min(list(low.values()), axis=0)
     hi = np.max(worst, axis=0)
     nowhere = ~topology.services.isin(topology.placed)
-    # it may leave every place of its replicas that has no name
-    lo -= np.bincount(topology.unnamed, minlength=n) * levels["hi"].most_alone
+    # a service whose place is unknown may leave one element of every kind, seen or not
+    lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
     table = DataFrame(columns, topology.services, dtype="Float64")
     is_open = nowhere | (low["point"] < high["point"])

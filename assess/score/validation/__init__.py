@@ -261,7 +261,7 @@ def _pairs(
 ) -> dict[Element, tuple[Integers, Floats]]:
     """Return, by element, the positions of the services that can fail, and rows point, lo, hi."""
     rows = affected[affected["element"].isin([name for _, name in elements])]
-    codes = services.get_indexer(pd.Index(rows["service_id"]))
+    codes = services.get_indexer(rows["service_id"])
     p = rows[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
     keys = [rows["element_kind"].astype("str"), rows["element"].astype("str")]
     groups = rows.groupby(keys).indices

@@ -182,32 +182,6 @@ def test_hiding_where_a_replica_runs_never_narrows_the_next_failure(name):
         assert (both["next_hi_hidden"] >= both["next_hi"] - 1e-9).all()
 
 
-def test_hiding_the_host_of_a_replica_never_raises_what_a_move_may_gain():
-    """A service may leave a place that nobody named, however many replicas have one."""
-    places = {"a": ["h1"], "b": ["h1", "h2"]}
-    kind = {"source_kind": "container", "state": "running"}
-    rows = [
-        {"workload_id": f"{service}{host}", "service_id": service, "host_id": host} | kind
-        for service, hosts in places.items()
-        for host in hosts
-    ]
-    known = pd.DataFrame(rows)
-
-    def least(workloads):
-        tables = {
-            "services": pd.DataFrame({"service_id": [*places]}),
-            "hosts": pd.DataFrame({"host_id": ["h1", "h2"]}),
-            "workloads": workloads,
-        }
-        inventory = from_frames(tables, snapshot_at="2026-09-30")
-        return score_blast_radius(inventory, POLICY).services["delta_lo"]
-
-    before = least(known)
-    for hidden in ([0], [0, 1], [1, 2]):
-        after = least(known.assign(host_id=known["host_id"].drop(hidden)))
-        assert (after <= before + 1e-9).all()
-
-
 def test_a_sidecar_is_no_replica():
     fleet = Fleet().first("workloads", container_role="sidecar")
     table = placement(fleet.inventory(), POLICY)
