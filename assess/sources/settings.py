@@ -30,7 +30,7 @@ def settings_of(config: Payload) -> str | None:
 
 def of_command(line: str, image: str = "") -> str | None:
     """Return what the command line of a known program sets, its name in front; None for another."""
-    words = line.split()[:MAX_WORDS]
+    words = line.replace(" -c ", " --").split()[:MAX_WORDS]  # PostgreSQL's settings
     program = _program(words, image)
     if not program:
         return None
@@ -41,9 +41,12 @@ def _listed(settings: Iterable[tuple[str, Any]]) -> list[str]:
     return sorted(set(filter(None, starmap(_shown, settings))))[:MAX_SETTINGS]
 
 
-def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
-    """Return settings of a container and its requests to the platform, joined by semicolons."""
-    return joined([of_command(" ".join(commands), image), *asks])
+def setting_text(line: str, image: str, variables: Texts, asks: Any) -> str | None:
+    """Return what a container sets and asks of its platform, joined by semicolons."""
+    # of its variables those that a rule asks for, most without their value
+    named = ((f"env.{name}", value) for name, value in variables.items())
+    asked = _listed(pair for pair in named if pair[0] in _forms("shown"))
+    return joined([of_command(line, image), *asked, *asks])
 
 
 def _program(words: list[str], image: str) -> str:
@@ -73,11 +76,6 @@ def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
         for listed in value.split(","):
             part, _, state = listed.partition("=")
             yield f"{entry}.{part}", state != "false"
-
-
-def of_container(inspected: Payload, own: str | None) -> str | None:
-    """Return its own settings, what it asks of its engine, and the Compose that made it."""
-    return joined([own, asked_in(inspected, "docker asks")])
 
 
 def asked_in(payload: Payload, form: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assess.sources.builds import BuildsSource, is_build_file, sources_of, tools_of
+from assess.sources.builds import BuildsSource, done_by, is_build_file, sources_of
 from assess.sources.builds.dockerfile import expand, instructions, read_build
 from assess.sources.deadline import Deadline
 
@@ -157,7 +157,7 @@ def test_which_files_of_a_directory_are_builds(tmp_path, name, is_one):
     ],
 )
 def test_where_packages_come_from(text, tools, sources):
-    assert tools_of([text]) == tools
+    assert (";".join(done_by([text], "tool")) or "none") == tools
     assert sources_of([text]) == sources
 
 

@@ -23,6 +23,8 @@ from assess.score.upgrade_churn.in_use import (
     IDLE,
     KUBERNETES,
     WORLD,
+    bases_of,
+    composed_by,
     flags_of,
     images_of,
     is_node,
@@ -36,6 +38,7 @@ from assess.score.upgrade_churn.in_use import (
 COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
 RUNTIMES = (reference.ENGINE, "containerd", "cri-o", "podman")
 PRODUCTS = (*RUNTIMES, KUBERNETES)  # beside those of images
+_OF_HOSTS = {**dict.fromkeys(PRODUCTS, workloads_on), "compose": composed_by}
 SYSTEM = "system"  # whose rules hold for each system of hosts
 ANY_IMAGE = "image"  # whose rules hold for each image that has none of its own
 WILL = "will"
@@ -97,8 +100,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     parts = [_NOTHING]
     for goal in goals:
         of_product = systems_of if reference.distro_of(goal.product) else images_of
-        if goal.product in PRODUCTS:
-            of_product = workloads_on
+        of_product = _OF_HOSTS.get(goal.product, of_product)
         workloads = of_product(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
         asked = [change for change in changes(goal.product) if ahead.reaches(change)]
@@ -107,6 +109,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
             "objects": partial(objects_of, inventory, workloads),
             "flags": partial(flags_of, workloads, goal.product, goal.version),
             "mounts": partial(mounts_of, inventory, workloads),
+            "bases": partial(bases_of, inventory, *goal),
         }
         tables = {name: makers[name]() for name in {change["table"] for change in asked}}
         rows_n = max(map(len, tables.values()), default=0)

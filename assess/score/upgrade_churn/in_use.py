@@ -103,6 +103,21 @@ def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     return _typed(table, "workloads")
 
 
+def composed_by(inventory: Inventory, product: str, target: str) -> DataFrame:
+    """Return the workloads that Compose made, each with its version."""
+    table = workloads_on(inventory, WORLD, target)
+    version = flags.value_of(table["settings"], product)
+    return table.assign(version=version).dropna(subset="version")
+
+
+def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
+    """Return the settings of each build on a system, with the release that it is built on."""
+    table = workloads_on(inventory, WORLD, target)
+    table = table[surely(table["is_build"] & table["base_distro"].eq(product))]
+    release = table["base_os"].str.split().str[-1]
+    return flags_of(table.assign(version=release), product, target)
+
+
 def _shipped(product: str, release: str) -> dict[str, Any]:
     """Return the kernel and the control groups that a release of a system brings."""
     if product == KERNEL:  # alone it leaves the control groups as they are

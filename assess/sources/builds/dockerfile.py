@@ -141,11 +141,9 @@ def _bodies(head: str, lines: Iterator[str], ends: set[str]) -> str:
 
 def _split(word: str, text: str) -> Instruction:
     flags = []
-    found = _FLAG.match(text)
-    while found:
+    while found := _FLAG.match(text):
         flags.append((found[1].lower(), found[2] or ""))
         text = text[found.end() :]
-        found = _FLAG.match(text)
     return Instruction(word, text, tuple(flags))
 
 
