@@ -17,8 +17,6 @@ _GATES = "featureGates"
 _NAMES = "names"  # of a list of options the names are shown
 _ASKED = Linear(r"[\w.-]*kubernetes\.io/[\w./-]{1,80}")  # keys that a cluster reads
 _EARLY = Linear(r"[\w.-]*(alpha|beta)\.kubernetes\.io/[\w./-]{1,80}")  # those that end
-# One file for all programs of a cluster: the next word names which.
-_WRAPPER = "hyperkube"
 MAX_SETTINGS = 200
 MAX_WORDS = 2000
 
@@ -53,12 +51,9 @@ def _program(words: list[str], image: str) -> str:
     """Return the program that a command line starts, else the one that an image is called after."""
     known = lookup("programs", "word", "program")
     starts = [leaf(word) for word in words[:2]]
-    first = starts[0] if starts else ""
-    if first == _WRAPPER:
-        first = starts[-1]
-        first = first if first in known else f"kube-{first}"
-    # a script that an image starts with comes before the program
-    return next((known[word] for word in (first, *starts, image) if word in known), "")
+    # a script that an image starts with, or one file for all programs, comes before the program
+    words = [" ".join(starts), *starts, image]
+    return next((known[word] for word in words if word in known), "")
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
@@ -97,8 +92,7 @@ def of_pod(
 def common(configs: Iterable[Payload]) -> str | None:
     """Return the settings that all configurations have in common."""
     sets = [set((settings_of(config) or "").split(";")) for config in configs]
-    shared = set.intersection(*sets) if sets else set()
-    return joined(sorted(shared))
+    return joined(sorted(set.intersection(*sets))) if sets else None
 
 
 def _flat(config: Payload) -> Iterator[tuple[str, Any]]:

@@ -24,7 +24,6 @@ from assess.score.upgrade_churn.in_use import (
     KUBERNETES,
     WORLD,
     bases_of,
-    composed_by,
     flags_of,
     images_of,
     is_node,
@@ -38,7 +37,6 @@ from assess.score.upgrade_churn.in_use import (
 COLUMNS = [*IDS, "change", "certainty", "moment", "what", "why", "remedy", "source"]
 RUNTIMES = (reference.ENGINE, "containerd", "cri-o", "podman")
 PRODUCTS = (*RUNTIMES, KUBERNETES)  # beside those of images
-_OF_HOSTS = {**dict.fromkeys(PRODUCTS, workloads_on), "compose": composed_by}
 SYSTEM = "system"  # whose rules hold for each system of hosts
 ANY_IMAGE = "image"  # whose rules hold for each image that has none of its own
 WILL = "will"
@@ -100,7 +98,8 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     parts = [_NOTHING]
     for goal in goals:
         of_product = systems_of if reference.distro_of(goal.product) else images_of
-        of_product = _OF_HOSTS.get(goal.product, of_product)
+        if goal.product in PRODUCTS:
+            of_product = workloads_on
         workloads = of_product(inventory, goal.product, goal.version)
         ahead = _Ahead(goal)
         asked = [change for change in changes(goal.product) if ahead.reaches(change)]
@@ -171,8 +170,11 @@ def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
 def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
-    tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    tables["mounts"] = mounts_of(inventory, workloads)
+    tables = {
+        "workloads": workloads,
+        "packages": packages_of(workloads),
+        "mounts": mounts_of(inventory, workloads),
+    }
     hits = _Hits(tables, inventory.snapshot_at)
     for change in changes(WORLD):
         rows_n = len(tables[change["table"]])
@@ -210,7 +212,7 @@ def products() -> list[str]:
     """Return what can be upgraded: products of hosts, and those of images that have a rule."""
     named = {row["product"] for row in reference.rows("breaks")}
     named |= {*reference.lookup("os_names", "name", "distro").values()}
-    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD, ANY_IMAGE, SYSTEM]))]
+    return sorted(named - {WORLD, ANY_IMAGE, SYSTEM})
 
 
 class _Ahead:
@@ -229,8 +231,7 @@ class _Ahead:
         """Return whether a change is in the target: introduced by then, and not withdrawn."""
         has_come = reference.numbers_of(change["version"]) <= self._target
         until = reference.numbers_of(change["until"])
-        is_back = change["until"] != "" and self._target >= until
-        return has_come and not is_back
+        return has_come and not (0,) < until <= self._target
 
     def of(self, versions: pd.Categorical, change: Mapping[str, str]) -> BooleanArray:
         """Return which versions are older than a change; NA where a version is unknown."""
@@ -376,8 +377,9 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
 
 def _days(texts: Series) -> Series:
     """Return days as times; NaT where a text is empty."""
-    days = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
-    return days.astype("datetime64[us, UTC]")
+    return pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True).astype(
+        "datetime64[us, UTC]"
+    )
 
 
 def _day(text: str) -> pd.Timestamp:

@@ -68,8 +68,7 @@ def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
     batch.add("workloads", *call.take(found))
     batch.add("services", *call.take([service_row(build, names)]))
     hidden = sum(row["image_ref"] is None for row in found)
-    redacted_n = len(build.settings)
-    call.count(unmapped_n=build.unread_n + hidden, redacted_n=redacted_n)
+    call.count(unmapped_n=build.unread_n + hidden, redacted_n=len(build.settings))
     if hidden:
         hint = f"{hidden} bases hang on an argument without a default: give it one"
         call.status("partial", hint)
@@ -112,7 +111,7 @@ def _packages(stages: list[Stage]) -> Row:
     is_hidden = any(stage.copies_sources for stage in stages)
     found = [sources_of(texts)] + [UNREAD] * is_hidden
     return {
-        "package_tools": ";".join(done_by(texts, "tool")) or NOTHING,
+        "package_tools": joined(done_by(texts, "tool")) or NOTHING,
         "package_sources": joined(found),
         "settings": joined(done_by(texts, "setting")),
     }
@@ -169,7 +168,7 @@ def service_names(build: Build, file: Path) -> Names:
 def _suffix(file: Path) -> str:
     """Return the suffix of the name Dockerfile; empty for a variant such as dev."""
     found = _SUFFIXED.search(file.name)
-    name = (found[1] or found[2].strip(".-_")) if found else ""
+    name = found[1] or found[2].strip(".-_") if found else ""
     return "" if name.lower() in _words("variant") else name
 
 
@@ -206,8 +205,8 @@ def sources_of(texts: Iterable[str]) -> str | None:
         lists = {*_LINE.findall(plain)}
         lists |= {*product(_URIS.findall(plain), _SUITES.findall(plain))}  # of deb822
         named = {host.lower() for host, _ in lists}
-        hosts = {host.lower().rstrip(".") for host in _URL.findall(plain)}
-        hosts |= {host.lower() for host in _KEYS.findall(plain)}
+        hosts = {*_URL.findall(plain), *_KEYS.findall(plain)}
+        hosts = {host.lower().rstrip(".") for host in hosts}
         archives = reference.lookup("package_archives", "host", "distro")
         hosts |= {host for host in archives if host in plain}
         found |= {f"{host.lower()} {suite}" for host, suite in lists} | (hosts - named)
