@@ -234,7 +234,7 @@ def by_level(
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         impacts[level] = propagate(graph, failing, sampling=how, bound=bound)
     impacts["point"] = _widened(topology, impacts["point"], sampling, drawn["point"])
-    # nothing is drawn, so that only the losses and the number of causes are of use
+    # nothing is drawn, so only the losses and the number of causes are needed
     failing = _with_unnamed(topology)
     impacts["unseen"] = propagate(unseen, failing, sampling=how, bound="most")
     return impacts
