@@ -142,11 +142,11 @@ class Terms:
         element, elements = pd.factorize(names)
         direct = topology.direct["point"]
         row = elements.get_indexer(pd.MultiIndex.from_frame(direct[PAIR[:2]]))
-        node = topology.nodes.get_indexer(pd.Index(direct["service_id"]))
+        node = topology.nodes.get_indexer(direct["service_id"])
         known = row >= 0
         order = Csr.of(row[known], len(elements))
         lists = np.split(node[known][order.indices], order.indptr[1:-1])
-        service = topology.nodes.get_indexer(pd.Index(changes["service_id"]))
+        service = topology.nodes.get_indexer(changes["service_id"])
         return cls(
             len(topology.services),
             service,
@@ -355,7 +355,10 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
 
 
 def _compared_losses(
-    n: int, failing: Scenarios, sampling: Sampling, graph: Graph
+    n: int,
+    failing: Scenarios,
+    sampling: Sampling,
+    graph: Graph,
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn.
 
@@ -369,7 +372,11 @@ def _compared_losses(
     return _Losses(little, much, least[:n], most[:n])
 
 
-def _ends_of(graph: Graph, failing: Scenarios, sampling: Sampling) -> Ends:
+def _ends_of(
+    graph: Graph,
+    failing: Scenarios,
+    sampling: Sampling,
+) -> Ends:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     is_open = np.isnan(impact.se)
@@ -385,7 +392,12 @@ def _ends_of(graph: Graph, failing: Scenarios, sampling: Sampling) -> Ends:
     return impact.loss, most
 
 
-def marginal_losses(graph: Graph, terms: Terms, least: Floats, most: Floats) -> Ends:
+def marginal_losses(
+    graph: Graph,
+    terms: Terms,
+    least: Floats,
+    most: Floats,
+) -> Ends:
     """Bound by term the expected weight that the service loses in addition to the others.
 
     ``least`` and ``most`` are what each service loses when nothing else fails.
