@@ -135,8 +135,8 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
     """Show the outcome of each call to a source, and the age of the answers."""
     gaps = incomplete(scores)
     # an answer with gaps in it is no answer in full, however many rows came
-    is_partial = gaps["status"].eq("partial")
-    gaps["ratio"] = gaps["ratio"].mask(is_partial & gaps["ratio"].ge(1))
+    is_full = gaps["ratio"].ge(1) & gaps["status"].eq("partial")
+    gaps.loc[is_full, "ratio"] = None
     warnings = stale(scores)
     missing = unsupplied(scores)
     if missing:
