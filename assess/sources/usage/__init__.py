@@ -66,6 +66,9 @@ class Sample(NamedTuple):
 
 Read = tuple[list[Sample], int]  # samples, and how many entries are none
 Point = tuple[float, float]  # time [s], value
+Series = dict[
+    tuple[About, str], list[list[Point]]
+]  # by container and by what is measured
 
 
 def is_top(content: str) -> bool:
@@ -193,8 +196,8 @@ def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
     by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
     summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
     span = max(filter(None, map(duration, words)), default=0.0)
-    series: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
-    parts: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
+    series: Series = defaultdict(list)
+    parts: Series = defaultdict(list)
     for one in dicts(value, "data", "result"):
         labels = table(one, "metric")
         about = _labelled(labels)
@@ -296,10 +299,10 @@ def _summary(samples: list[Sample], kind: str) -> float | None:
 
 def _window(samples: list[Sample]) -> float | None:
     """Return the time from the first sample to the last [hours]; None where it is not known."""
-    if not samples or any(sample.at is None for sample in samples):
-        return None
     spans = [sample.span_s for sample in samples]
     times = [sample.at for sample in samples if sample.at is not None]
+    if not times or len(times) < len(samples):
+        return None
     return round((max(times) - min(times) + max(spans)) / _HOUR_S, 4)
 
 

@@ -156,8 +156,7 @@ def _of_listing(file: Path, place: str, call: Call, found: _Found) -> None:
     text = read_text(file, call.row)
     if text is None:
         return
-    lines = [line for line in text.splitlines() if line.strip()]
-    listed = [match for line in lines if (match := _LISTED.match(line))]
+    listed = [*filter(None, map(_LISTED.match, text.splitlines()))]
     if not listed and text.split()[:3] != ["Id", "Name", "State"]:
         raise DumpError(_NO_EXPORT)
     for match in listed:

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 from assess.sources.base import Row
-from assess.sources.csv_records import Cells, rows, vocabulary
+from assess.sources.csv_records import Cells, lookup, rows, vocabulary
 from assess.sources.hosts.rows import PlainHost, filled, system_of
 from assess.sources.values import (
     MIB,
-    Texts,
     cell,
     dicts,
     dig,
@@ -49,17 +48,11 @@ def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> 
     return Machine(host, is_template)
 
 
-@cache
-def _states() -> dict[str, Texts]:
-    return {row["word"]: row for row in rows("vms/states")}
-
-
 def power(word: str) -> Row:
     """Return the power state and the state of a machine; other words are unknown."""
-    known = _states().get(" ".join(word.lower().split()))
-    if known is None:
-        return {"power_state": "unknown"}
-    return {"power_state": known["power"], "state": known["state"]}
+    word = " ".join(word.lower().split())
+    powers, states = (lookup("vms/states", "word", key) for key in ("power", "state"))
+    return {"power_state": powers.get(word, "unknown"), "state": states.get(word)}
 
 
 def whole(value: str) -> int | None:
