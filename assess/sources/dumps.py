@@ -96,8 +96,8 @@ def cover_others(
         hint = (
             f"{kind} files were not read, such as {found[0]}: rename those that are dumps"
         )
-        counts = {"rows": 0, "expected": len(found)}
-        asked.batch.cover(name, f"{kind} files", status, hint=hint, **counts)
+        row = asked.batch.cover(name, f"{kind} files", status, hint=hint, rows=0)
+        row["expected"] = len(found)
 
 
 def each_dump(

@@ -161,7 +161,7 @@ class TracesSource(Source):
         # a probe asks about the last hour only
         hours = 1.0 if asked.is_probe else asked.options.get("window_hours")
         if "endpoint" in asked.options:
-            hours = float(hours or HOURS)
+            hours = hours or HOURS
             links = _ask(asked, hours)
         else:
             links = _read(asked)

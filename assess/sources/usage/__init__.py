@@ -338,8 +338,7 @@ def read_samples(file: Path, call: Call) -> list[Sample]:
     if is_top(text):
         found, unread_n = of_top(text, at)
     else:
-        is_table = _STATS.match(text) is not None
-        values = of_table(text) if is_table else decoded(text, call.row)
+        values = of_table(text) if _STATS.match(text) else decoded(text, call.row)
         found, unread_n = of_documents(values, file.stem, at)
     call.take(found)
     if unread_n:

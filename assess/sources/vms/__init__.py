@@ -68,8 +68,8 @@ class VmsSource(Source):
                 before = len(found.machines)
                 _read(file, call, found)
                 if templates_n := sum(m.is_template for m in found.machines[before:]):
-                    counts = {"rows": templates_n, "hint": _TEMPLATES}
-                    batch.cover(call.row["scope"], "templates", "ok", **counts)
+                    row = batch.cover(call.row["scope"], "templates", "ok")
+                    row |= {"rows": templates_n, "hint": _TEMPLATES}
         known = {row.get("name") for row, _ in found.domains}
         for name, (state, place) in found.states.items():
             if name not in known:
