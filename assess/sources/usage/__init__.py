@@ -114,20 +114,17 @@ def of_documents(values: list[Any], stem: str, at: float) -> Read:
     for value in values:
         samples = next((read for f in _FORMS if (read := f(value, stem, at))), [])
         found += samples
-        unread_n += not samples and not _is_empty(value)
+        # an answer of a known form may list nothing
+        is_empty = dig(value, "items") == [] or dig(value, "data", "result") == []
+        unread_n += not samples and not is_empty
     return found, unread_n
 
 
-def _is_empty(value: Any) -> bool:
-    """Return whether an answer of a known form lists nothing."""
-    return dig(value, "items") == [] or dig(value, "data", "result") == []
-
-
 def _each(about: About, sizes: dict[str, float | None], at: float) -> list[Sample]:
-    if not about:
-        return []
     return [
-        Sample(about, w, value, at) for w, value in sizes.items() if value is not None
+        Sample(about, what, value, at)
+        for what, value in sizes.items()
+        if about and value is not None
     ]
 
 
