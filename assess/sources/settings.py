@@ -41,9 +41,13 @@ def _listed(settings: Iterable[tuple[str, Any]]) -> list[str]:
     return sorted(set(filter(None, starmap(_shown, settings))))[:MAX_SETTINGS]
 
 
-def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
+def setting_text(
+    commands: list[str], image: str, names: Iterable[str], asks: Iterable[str | None]
+) -> str | None:
     """Return settings of a container and its requests to the platform, joined by semicolons."""
-    return joined([of_command(" ".join(commands), image), *asks])
+    # of its variables those are named that a release of an image may drop
+    known = sorted(lookup("variables", "variable", "product").keys() & names)
+    return joined([of_command(" ".join(commands), image), *known, *asks])
 
 
 def _program(words: list[str], image: str) -> str:
@@ -73,11 +77,6 @@ def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
         for listed in value.split(","):
             part, _, state = listed.partition("=")
             yield f"{entry}.{part}", state != "false"
-
-
-def of_container(inspected: Payload, own: str | None) -> str | None:
-    """Return its own settings, what it asks of its engine, and the Compose that made it."""
-    return joined([own, asked_in(inspected, "docker asks")])
 
 
 def asked_in(payload: Payload, form: str) -> str | None:

@@ -177,7 +177,9 @@ def workload_row(unit: Unit) -> Row:
         # A process sees all of its host.
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         user_root=runs_as_root(unit.user),
-        settings=setting_text(unit.commands, unit.image_name, unit.asks),
+        settings=setting_text(
+            unit.commands, unit.image_name, dict(unit.environment), unit.asks
+        ),
         client_api_version=reference.fixed_api(image.repository, image.tag, unit.kept),
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,

@@ -8,7 +8,13 @@ import pytest
 
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
-from assess.sources.settings import common, of_command, of_container, settings_of
+from assess.sources.settings import (
+    asked_in,
+    common,
+    of_command,
+    setting_text,
+    settings_of,
+)
 
 CANARY = "hunter2"
 NODE = {
@@ -189,8 +195,25 @@ def test_a_container_tells_what_it_asks_of_its_engine():
     host = {"Runtime": "sysbox-runc", "Links": ["/db:/web/db"], "Sysctls": sysctls}
     made = {"Labels": {"com.docker.compose.version": "1.29.2"}}
     asked = "compose=1.29.2;links;runtime=sysbox-runc;sysctl=net.core.somaxconn"
-    assert of_container({"Config": made, "HostConfig": host}, None) == asked
+    assert asked_in({"Config": made, "HostConfig": host}, "docker asks") == asked
     usual = {"Runtime": "runc", "Links": None, "Sysctls": {}}
-    assert of_container({"Config": {}, "HostConfig": usual}, None) is None
+    assert asked_in({"Config": {}, "HostConfig": usual}, "docker asks") is None
     made["Labels"]["com.docker.compose.version"] = "1;program=dockerd"
-    assert of_container({"Config": made}, "program=traefik") == "program=traefik;compose"
+    assert asked_in({"Config": made}, "docker asks") == "compose"
+
+
+def test_of_its_variables_a_container_shows_those_that_an_image_may_drop():
+    names = ["KC_PROXY", "PATH", CANARY, "DATA_SOURCE_NAME"]
+    shown = "DATA_SOURCE_NAME;KC_PROXY"
+    assert setting_text([], "keycloak", names, []) == f"program=keycloak;{shown}"
+    assert setting_text([], "web", names, ["links", None]) == f"{shown};links"
+    assert setting_text([], "web", ["PATH"], []) is None
+
+
+@pytest.mark.parametrize("written", [["KC_PROXY=edge"], {"KC_PROXY": "edge"}])
+def test_a_variable_that_an_image_may_drop_is_read_without_its_value(tmp_path, written):
+    service = {"image": "keycloak/keycloak:25", "environment": written}
+    text = json.dumps({"services": {"sso": service}})
+    (tmp_path / "compose.yaml").write_text(text)
+    batch = homes()["compose"].load()().collect({"path": "."}, tmp_path, Deadline(9))
+    assert batch.rows["workloads"][0]["settings"] == "program=keycloak;KC_PROXY"

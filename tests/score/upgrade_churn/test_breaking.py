@@ -813,6 +813,54 @@ def test_a_day_that_is_none_is_an_error():
         what_breaks({"version": "24.0.7"}, by="soon")
 
 
+@pytest.mark.parametrize(
+    ("image", "target", "known", "expected"),
+    [
+        ("yourls:1.10.1", "yourls:1.10.2", {"ports": "8080->80/tcp"}, "will"),
+        ("yourls:1.10.1", "yourls:1.10.2", {"ports": "8080->8080/tcp"}, None),
+        ("yourls:1.10.1", "yourls:1.10.2", {}, "may"),
+        ("yourls:1.10.2", "yourls:1.10.3", {"ports": "8080->80/tcp"}, None),
+    ],
+)
+def test_a_port_inside_the_container_that_moves(image, target, known, expected):
+    found = certainties(target=target, workload={"image_ref": image} | known)
+    assert found.get("YOURLS-1.10.2-port") == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "target", "settings", "expected"),
+    [
+        ("rabbitmq:3.8", "rabbitmq:3.9", "RABBITMQ_SSL_KEYFILE", "will"),
+        ("rabbitmq:3.8", "rabbitmq:3.9", "compose=2.1", None),
+        ("acme/rabbitmq:3.8", "rabbitmq:3.9", "RABBITMQ_SSL_KEYFILE", None),
+    ],
+)
+def test_a_variable_that_an_image_drops(image, target, settings, expected):
+    workload = {"image_ref": image, "settings": settings}
+    found = certainties(target=target, workload=workload)
+    assert found.get("RABBITMQ-3.9-variable") == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [({"env_names_n": 2}, {}), ({}, {"MYSQLD-EXPORTER-0.15-variable": "may"})],
+)
+def test_hidden_variables_may_hold_one_that_an_image_drops(known, expected):
+    workload = {"image_ref": "prom/mysqld-exporter:v0.14.0"} | known
+    found = certainties(target="mysqld-exporter:0.15", workload=workload)
+    found.pop("MYSQLD-EXPORTER-unread")
+    assert found == expected
+
+
+def test_every_variable_that_rules_ask_for_is_read():
+    from assess.sources.csv_records import rows
+
+    read = {row["variable"] for row in rows("variables")}
+    asked = re.compile(r"'([A-Z][A-Z0-9]*_[A-Z0-9_]+)'")
+    flags = [row["condition"] for row in ROWS if row["table"] == "flags"]
+    assert {name for text in flags for name in asked.findall(text)} == read
+
+
 # ---- the table ----
 
 ROWS = reference.rows("breaks")
