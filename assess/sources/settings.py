@@ -42,12 +42,12 @@ def _listed(settings: Iterable[tuple[str, Any]]) -> list[str]:
 
 
 def setting_text(
-    commands: list[str], image: str, names: Iterable[str], asks: Iterable[str | None]
+    line: str, image: str, names: Iterable[str], *asks: str | None
 ) -> str | None:
     """Return settings of a container and its requests to the platform, joined by semicolons."""
     # of its variables those are named that a release of an image may drop
     known = sorted(lookup("variables", "variable", "product").keys() & names)
-    return joined([of_command(" ".join(commands), image), *known, *asks])
+    return joined([of_command(line, image), *known, *asks])
 
 
 def _program(words: list[str], image: str) -> str:

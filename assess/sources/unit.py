@@ -178,7 +178,7 @@ def workload_row(unit: Unit) -> Row:
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         user_root=runs_as_root(unit.user),
         settings=setting_text(
-            unit.commands, unit.image_name, dict(unit.environment), unit.asks
+            " ".join(unit.commands), unit.image_name, dict(unit.environment), *unit.asks
         ),
         client_api_version=reference.fixed_api(image.repository, image.tag, unit.kept),
         env_names_n=len(unit.environment),

@@ -205,9 +205,9 @@ def test_a_container_tells_what_it_asks_of_its_engine():
 def test_of_its_variables_a_container_shows_those_that_an_image_may_drop():
     names = ["KC_PROXY", "PATH", CANARY, "DATA_SOURCE_NAME"]
     shown = "DATA_SOURCE_NAME;KC_PROXY"
-    assert setting_text([], "keycloak", names, []) == f"program=keycloak;{shown}"
-    assert setting_text([], "web", names, ["links", None]) == f"{shown};links"
-    assert setting_text([], "web", ["PATH"], []) is None
+    assert setting_text("", "keycloak", names) == f"program=keycloak;{shown}"
+    assert setting_text("", "web", names, "links", None) == f"{shown};links"
+    assert setting_text("", "web", ["PATH"]) is None
 
 
 @pytest.mark.parametrize("written", [["KC_PROXY=edge"], {"KC_PROXY": "edge"}])
