@@ -202,18 +202,16 @@ def test_a_container_tells_what_it_asks_of_its_engine():
     assert asked_in({"Config": made}, "docker asks") == "compose"
 
 
-def test_of_its_variables_a_container_shows_those_that_an_image_may_drop():
-    names = ["KC_PROXY", "PATH", CANARY, "DATA_SOURCE_NAME"]
-    shown = "DATA_SOURCE_NAME;KC_PROXY"
-    assert setting_text("", "keycloak", names) == f"program=keycloak;{shown}"
-    assert setting_text("", "web", names, "links", None) == f"{shown};links"
-    assert setting_text("", "web", ["PATH"]) is None
+def test_variables_that_rules_ask_for_are_settings():
+    known = {"KC_PROXY": CANARY, "KC_DB_PASSWORD": CANARY, "OTHER": CANARY}
+    assert setting_text("", "app", known, [None]) == "env.KC_PROXY"
+    # of few the value counts, and is no secret
+    user = {"ELASTICSEARCH_USERNAME": "elastic"}
+    shown = "env.ELASTICSEARCH_USERNAME=elastic;compose"
+    assert setting_text("", "kibana", user, ["compose"]) == shown
+    assert setting_text("", "nginx", {}, []) is None
 
 
-@pytest.mark.parametrize("written", [["KC_PROXY=edge"], {"KC_PROXY": "edge"}])
-def test_a_variable_that_an_image_may_drop_is_read_without_its_value(tmp_path, written):
-    service = {"image": "keycloak/keycloak:25", "environment": written}
-    text = json.dumps({"services": {"sso": service}})
-    (tmp_path / "compose.yaml").write_text(text)
-    batch = homes()["compose"].load()().collect({"path": "."}, tmp_path, Deadline(9))
-    assert batch.rows["workloads"][0]["settings"] == "program=keycloak;KC_PROXY"
+def test_postgresql_is_given_its_settings_by_a_short_option():
+    line = f"docker-entrypoint.sh postgres -c wal_keep_segments=64 -c x={CANARY}"
+    assert of_command(line) == "program=postgres;wal_keep_segments;x"

@@ -243,7 +243,7 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
-        "settings": setting_text(line, image, env["names"], asked_in(raw, "docker asks")),
+        "settings": setting_text(line, image, values, [asked_in(raw, "docker asks")]),
         "health_checked": bool(tests) and tests[0] != "NONE",
         "proxies": sorted(routers_of(table(raw, "Config", "Labels"), values)),
     }

@@ -829,32 +829,22 @@ def test_a_port_inside_the_container_that_moves(image, target, known, expected):
 
 
 @pytest.mark.parametrize(
-    ("image", "target", "settings", "expected"),
-    [
-        ("rabbitmq:3.8", "rabbitmq:3.9", "RABBITMQ_SSL_KEYFILE", "will"),
-        ("rabbitmq:3.8", "rabbitmq:3.9", "compose=2.1", None),
-        ("acme/rabbitmq:3.8", "rabbitmq:3.9", "RABBITMQ_SSL_KEYFILE", None),
-    ],
-)
-def test_a_variable_that_an_image_drops(image, target, settings, expected):
-    workload = {"image_ref": image, "settings": settings}
-    found = certainties(target=target, workload=workload)
-    assert found.get("RABBITMQ-3.9-variable") == expected
-
-
-@pytest.mark.parametrize(
     ("known", "expected"),
-    [({"env_names_n": 2}, {}), ({}, {"MYSQLD-EXPORTER-0.15-variable": "may"})],
+    [
+        ({"env_names_n": 2}, None),
+        ({}, "may"),
+        ({"env_names_n": 2, "settings": "env.DATA_SOURCE_NAME"}, "will"),
+    ],
 )
 def test_hidden_variables_may_hold_one_that_an_image_drops(known, expected):
     workload = {"image_ref": "prom/mysqld-exporter:v0.14.0"} | known
     found = certainties(target="mysqld-exporter:0.15", workload=workload)
-    found.pop("MYSQLD-EXPORTER-unread")
-    assert found == expected
+    assert found.get("MYSQLD-EXPORTER-0.15-variable") == expected
 
 
 def test_every_variable_that_rules_ask_for_is_read():
-    read = {row["variable"] for row in csv_records.rows("variables")}
+    options = csv_records.lookup("settings", "option", "shown")
+    read = {name for name in options if name.startswith("env.")}
     of_images = [row for row in ROWS if row["product"] not in (*PRODUCTS, "world")]
     conditions = [row["condition"] for row in of_images if row["table"] == "flags"]
     named = [text for text in conditions if text.startswith("flag in [")]
@@ -1237,3 +1227,66 @@ def test_an_image_is_gone_from_its_day_on(image, by, expected):
     named = {"registry": registry, "repository": repository, "tag": tag}
     found = certainties(by=by, workload=named)
     assert set(found) == ({expected} if expected else set())
+
+
+# ---- what a build does, and what made a container ----
+
+
+def built(image, settings):
+    base = {"workload": {"source_kind": "build", "host_id": None, "settings": settings}}
+    name, _, tag = image.partition(":")
+    base["workload"] |= {"image_ref": image, "registry": "docker.io"}
+    base["workload"] |= {"repository": f"library/{name}", "tag": tag}
+    return base
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "target", "expected"),
+    [
+        ("debian:11", "package=netcat", "debian:12", {"DEBIAN-12-packages": "will"}),
+        ("debian:12", "package=netcat", "debian:13", {}),
+        # of a language the system is that in its tag
+        (
+            "python:3.12-slim-bookworm",
+            "package=libgl1-mesa-glx",
+            "debian:13",
+            {"DEBIAN-13-packages": "will"},
+        ),
+        (
+            "ubuntu:22.04",
+            "command=useradd-1000",
+            "ubuntu:24.04",
+            {"UBUNTU-23.04-useradd-1000": "will"},
+        ),
+        ("ubuntu:22.04", None, "ubuntu:24.04", {}),
+        ("alpine:3.18", "package=php81", "alpine:3.20", {"ALPINE-3.20-packages": "will"}),
+    ],
+)
+def test_a_release_drops_what_a_build_installs(image, settings, target, expected):
+    assert certainties(target=target, **built(image, settings)) == expected
+
+
+def test_an_image_drops_what_a_build_asks_of_it():
+    asked = built("php:8.3-fpm", "extension=imap;extension=gd")
+    assert certainties(target="php:8.4", **asked)["PHP-8.4-extensions"] == "will"
+    plain = built("php:8.3-fpm", None)
+    assert "will" not in certainties(target="php:8.4", **plain).values()
+
+
+def test_compose_is_a_target():
+    made = {"workload": {"settings": "compose=1.29.2"}}
+    assert certainties(target="compose:2.0", **made)["COMPOSE-2-names"] == "may"
+    assert certainties(target="compose:2.0") == {}
+    newer = {"workload": {"settings": "compose=2.24.0"}}
+    assert certainties(target="compose:2.30", **newer) == {"COMPOSE-unread": "may"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [("env.KC_PROXY", "will"), ("env.KC_PROXY_HEADERS", None)],
+)
+def test_an_image_no_longer_reads_a_variable(settings, expected):
+    image = {"image_ref": "quay.io/keycloak/keycloak:25.0", "registry": "quay.io"}
+    image |= {"repository": "keycloak/keycloak", "tag": "25.0", "settings": settings}
+    found = certainties(target="keycloak:26.0", workload=image)
+    assert found.get("KEYCLOAK-26-variables") == expected
