@@ -372,7 +372,11 @@ class Pictures:
         return picture(name, self._axes[name], **words)
 
 
-def picture(name: str, axes: Axis, **words: object) -> Picture:
+def picture(
+    name: str,
+    axes: Axis,
+    **words: object,
+) -> Picture:
     """Return a figure with its texts."""
     [about] = described("pictures.csv", name, **words)
     return Picture(name, axes=axes, **about)

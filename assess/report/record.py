@@ -376,7 +376,10 @@ def _consequences(row: Row, scores: Assessment) -> list[str]:
     ]
 
 
-def _unknown(service_id: str, scores: Assessment) -> list[str]:
+def _unknown(
+    service_id: str,
+    scores: Assessment,
+) -> list[str]:
     """List the facts to find out; facts that decide the label come first."""
     facts = scores.rows_of("information", service_id)
     decisive = [fact for fact in facts if fact["decides"]]

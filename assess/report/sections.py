@@ -68,7 +68,10 @@ def _boards(scores: Assessment) -> list[Part]:
     return [table_of("boards", listed, columns, same_n=(~differ).sum())]
 
 
-def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
+def blast_radius(
+    scores: Assessment,
+    pictures: Pictures,
+) -> Section:
     """Return the section on the blast radius of elements and services."""
     blast = scores.blast_radius
     drawn = figures.blast_radius_data(blast).set_index(["element_kind", "element"])
