@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assess.untrusted import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
 SHOWN_PROBLEMS = 5
 
@@ -61,14 +61,14 @@ class DataError(AssessError):
         Columns ``table, row, column, value, rule, hint``; one row per problem.
     """
 
-    def __init__(self, message: str, problems: pd.DataFrame) -> None:
+    def __init__(self, message: str, problems: DataFrame) -> None:
         super().__init__(
             f"{message}: {_digest(problems)}", hint="`assess validate` lists them all"
         )
         self.problems = problems
 
 
-def _digest(problems: pd.DataFrame) -> str:
+def _digest(problems: DataFrame) -> str:
     lines = [_in_words(problem) for problem in problems.head(SHOWN_PROBLEMS).itertuples()]
     if len(problems) > SHOWN_PROBLEMS:
         lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
 from assess.errors import AssessError, DataError, RequestError, with_nearest
@@ -59,7 +59,7 @@ class Inventory:
     """
 
     tables: Mapping[str, DataFrame]
-    snapshot_at: pd.Timestamp
+    snapshot_at: Timestamp
     quarter: str
     present: frozenset[str]
     extras: Mapping[str, DataFrame] = field(default_factory=dict)
@@ -210,7 +210,7 @@ def _by_key(table: DataFrame, key: list[str]) -> DataFrame:
 
 
 def from_frames(
-    tables: Mapping[str, DataFrame], *, snapshot_at: str | pd.Timestamp, quarter: str = ""
+    tables: Mapping[str, DataFrame], *, snapshot_at: str | Timestamp, quarter: str = ""
 ) -> Inventory:
     """Make an inventory from tables and check it.
 
@@ -250,7 +250,7 @@ def from_frames(
 
 def build(
     tables: Mapping[str, DataFrame],
-    snapshot_at: str | pd.Timestamp | None,
+    snapshot_at: str | Timestamp | None,
     quarter: str,
     place: str = "",
 ) -> tuple[Inventory, DataFrame]:
@@ -291,7 +291,7 @@ def build(
         # listed beside the other problems: who mends them one by one runs it many times
         why = "nothing in the snapshot says when it was taken"
         problems.append(frames.problem(MANIFEST, "", NEEDED_TIME, why))
-        when = pd.Timestamp(0, tz="UTC")
+        when = Timestamp(0, tz="UTC")
     if "services" not in typed and typed:
         typed["services"] = _named_services(typed)
     problems.append(frames.check_references(typed))
@@ -336,11 +336,11 @@ def _filled(table: DataFrame, parts: DataFrame) -> DataFrame:
     return table.assign(**filled)
 
 
-def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
+def utc(moment: str | Timestamp) -> Timestamp:
     """Return a moment in UTC; one without an offset is UTC."""
     try:
         # pandas would read a number as nanoseconds since 1970
-        when = pd.NaT if isinstance(moment, int | float) else pd.Timestamp(moment)
+        when = pd.NaT if isinstance(moment, int | float) else Timestamp(moment)
     except (ValueError, TypeError):
         when = pd.NaT
     if pd.isna(when):
@@ -350,7 +350,7 @@ def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
     return when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
 
 
-def quarter_of(when: pd.Timestamp) -> str:
+def quarter_of(when: Timestamp) -> str:
     """Return the calendar quarter of a moment."""
     return f"{when.year}Q{when.quarter}"
 
@@ -369,7 +369,7 @@ def _named_services(tables: Mapping[str, DataFrame]) -> DataFrame:
     return frames.conform("services", DataFrame({"service_id": inside}))[0]
 
 
-def _newest_time(tables: Mapping[str, DataFrame]) -> pd.Timestamp | None:
+def _newest_time(tables: Mapping[str, DataFrame]) -> Timestamp | None:
     """Return the newest time that a source recorded; ``expires_at`` lies in the future."""
     times = [
         cells.max()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, MultiIndex, Series
 
 from assess import reference
 from assess.errors import AssessError, counted
@@ -90,8 +90,8 @@ def unknown_facts(scores: Assessment) -> DataFrame:
     )
     pair = ["service_id", "fact"]
     gated = scores.readiness.details["gates"].query("state == 'unknown'")
-    of_gates = pd.MultiIndex.from_frame(gated[pair])
-    asked["decides"] &= pd.MultiIndex.from_frame(asked[pair]).isin(of_gates)
+    of_gates = MultiIndex.from_frame(gated[pair])
+    asked["decides"] &= MultiIndex.from_frame(asked[pair]).isin(of_gates)
     grouped = asked.groupby("fact", sort=True)
     table = grouped.agg(
         services_n=("service_id", "nunique"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
+from pandas import DataFrame
 
 from assess.errors import RequestError, with_nearest
 from assess.frames import Row
@@ -174,7 +174,7 @@ class Assessment:
         return {name.replace("_", "-"): self.score(name) for name in names}
 
     @cached_property
-    def services(self) -> pd.DataFrame:
+    def services(self) -> DataFrame:
         """The ranking, best first, joined with the other scores; index ``service_id``."""
         blast = self.blast_radius.details["services"].add_prefix("blast_")
         churn = self.upgrade_churn.frame.add_prefix("churn_")
@@ -190,7 +190,7 @@ class Assessment:
             self._rows[table] = records_by(self._detail(table), "service_id")
         return self._rows[table].get(service_id, [])
 
-    def _detail(self, name: str) -> pd.DataFrame:
+    def _detail(self, name: str) -> DataFrame:
         """Return a detail of any score, as `rows_of` shows it."""
         result = next(r for r in self.results.values() if name in r.details)
         table = result.details[name]

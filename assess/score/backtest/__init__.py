@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess.errors import AssessError
 from assess.inventory import Inventory
@@ -208,7 +208,7 @@ def forecasts(
     multiplier), and ``foretold = 1 - exp(-rate * years)``.
     """
     ids = sorted(earlier["services"]["service_id"])
-    names = pd.Index(ids, name="service_id", dtype="str")
+    names = Index(ids, name="service_id", dtype="str")
     known = exposure(earlier, policy)
     before = known.incidents["service_id"].value_counts()
     counts = before.reindex(names, fill_value=0).astype(float)
@@ -255,7 +255,7 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     return float(SLOPES @ weights / weights.sum())
 
 
-def _outcomes(minutes: DataFrame, names: pd.Index) -> DataFrame:
+def _outcomes(minutes: DataFrame, names: Index) -> DataFrame:
     """Return which services had an incident, and the total minutes."""
     sums = minutes.groupby("service_id")["minutes"].sum().reindex(names)
     return DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
@@ -333,7 +333,7 @@ def _judged(services: DataFrame, policy: Policy) -> DataFrame:
     hit = forecast.hit
     metrics = ["auc", "auc_gain", *(n for name in PROPER for n in (name, f"{name}_gain"))]
     metrics += ["kendall_tau", "auc_readiness"]
-    index = pd.Index(metrics, name="metric")
+    index = Index(metrics, name="metric")
     columns = ["value", "lo", "hi", "baseline_history", "baseline_random"]
     frame = DataFrame(np.nan, index=index, columns=columns)
     if hit.all() or not hit.any():

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess import reference
 from assess.frames import surely
@@ -29,7 +29,7 @@ PAIR = ["element_kind", "element", "service_id"]
 
 
 def topology_fields(
-    inventory: Inventory, policy: Policy, services: pd.Index, outside: pd.Index
+    inventory: Inventory, policy: Policy, services: Index, outside: Index
 ) -> dict[str, Any]:
     """Return ``elements, placement, direct, frozen`` of a fleet; see `topology.Topology`."""
     placed = placement(inventory, policy)
@@ -81,10 +81,10 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
 
 def _elements(
     inventory: Inventory,
-    services: pd.Index,
-    outside: pd.Index,
+    services: Index,
+    outside: Index,
     placed: DataFrame,
-) -> pd.MultiIndex:
+) -> MultiIndex:
     """List all elements that can fail, in the order of `KINDS`, used or not."""
     named = {
         "service": services.to_series(),
@@ -100,7 +100,7 @@ def _elements(
         listed = pd.concat([named.get(kind, used), used])
         names = listed.dropna().unique()
         tuples += [(kind, element) for element in sorted(names)]
-    return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
+    return MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
 
 
 def running_engines(inventory: Inventory) -> DataFrame:

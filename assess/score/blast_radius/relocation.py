@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -138,15 +138,15 @@ class Terms:
     @classmethod
     def of(cls, topology: Topology, changes: DataFrame) -> Terms:
         """Find the services and elements of the changes."""
-        names = pd.MultiIndex.from_frame(changes[PAIR[:2]])
+        names = MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
         direct = topology.direct["point"]
-        row = elements.get_indexer(pd.MultiIndex.from_frame(direct[PAIR[:2]]))
-        node = topology.nodes.get_indexer(pd.Index(direct["service_id"]))
+        row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
+        node = topology.nodes.get_indexer(Index(direct["service_id"]))
         known = row >= 0
         order = Csr.of(row[known], len(elements))
         lists = np.split(node[known][order.indices], order.indptr[1:-1])
-        service = topology.nodes.get_indexer(pd.Index(changes["service_id"]))
+        service = topology.nodes.get_indexer(Index(changes["service_id"]))
         return cls(
             len(topology.services),
             service,

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess.execution import each
 from assess.frames import surely
@@ -69,7 +69,7 @@ class View:
     @classmethod
     def of(
         cls,
-        services: pd.Index,
+        services: Index,
         table: DataFrame,
         *,
         none: Ids = (),
@@ -80,7 +80,7 @@ class View:
 
         Without a column ``sure`` all rows count.
         """
-        sure = table.get("sure", pd.Series(True, table.index))
+        sure = table.get("sure", Series(True, table.index))
         return cls(
             table,
             codes=services.get_indexer(table["service_id"].astype("str")),
@@ -124,7 +124,7 @@ class View:
 class Evidence:
     """The views of a fleet by frame, its sorted services, and the moment of the snapshot [UTC]."""
 
-    services: pd.Index
+    services: Index
     views: Mapping[str, View]
     at: pd.Timestamp
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series, Timestamp
 
 from assess import frames, reference
 from assess.frames import surely
@@ -44,7 +44,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     hosts = _hosts(nullable(inventory["hosts"], "hosts"), runtimes, at, target)
     services = nullable(inventory["services"], "services")
     services = services.sort_values("service_id", ignore_index=True)
-    everywhere = pd.Index(services["service_id"].astype("str"))
+    everywhere = Index(services["service_id"].astype("str"))
     exposed = exposure(inventory, policy)
     workloads = _workloads(inventory, services, engines, policy, exposed)
     workloads = _with_facts(workloads, inventory, policy)
@@ -80,7 +80,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     return Evidence(everywhere, views, at)
 
 
-def _poor_goal(target: Table, at: pd.Timestamp) -> dict[str, list[reference.Node]]:
+def _poor_goal(target: Table, at: Timestamp) -> dict[str, list[reference.Node]]:
     """Return the line of the target as the node of a host, unless it is supported."""
     version = reference.target_engine(target)
     goal = reference.Node(target["runtime"], version)
@@ -225,7 +225,7 @@ def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
     return found.mask(found == reference.VAGUE)
 
 
-def _mounts(inventory: Inventory, workloads: DataFrame, services: pd.Index) -> View:
+def _mounts(inventory: Inventory, workloads: DataFrame, services: Index) -> View:
     """Return the mounts of live workloads."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host
     # without mounts on record has none, unless nobody saw the unit itself.
@@ -260,7 +260,7 @@ def _images(inventory: Inventory, workloads: DataFrame) -> DataFrame:
 def _engines(
     table: DataFrame,
     on_host: Mapping[str, list[reference.Node]],
-    at: pd.Timestamp,
+    at: Timestamp,
     target: str,
 ) -> DataFrame:
     """Return the engines of hosts with reference facts; ``only`` is False where a host has several."""
@@ -292,7 +292,7 @@ def _engines(
     return table.drop(columns="node")
 
 
-def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
+def _line_words(node: reference.Node, at: Timestamp) -> str | None:
     """Return the runtime or cluster of a node with its end of support, or else the basis."""
     product, version = reference.runtime_line(node)
     named = " ".join(filter(None, (product, version)))
@@ -310,7 +310,7 @@ def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
 def _hosts(
     table: DataFrame,
     on_host: Mapping[str, list[reference.Node]],
-    at: pd.Timestamp,
+    at: Timestamp,
     target: str,
 ) -> DataFrame:
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess.frames import surely
 from assess.inventory import BESIDE, LOOKED, Inventory
@@ -34,7 +34,7 @@ UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on bot
 YEAR = 365.25 * DAY
 MONTH = YEAR / 12
 MONTH_DAYS = MONTH / DAY
-FIRST = pd.Timestamp("1900-01-01", tz="UTC")  # what opened before is a typing error
+FIRST = Timestamp("1900-01-01", tz="UTC")  # what opened before is a typing error
 SPELL = [
     *("service_id", "tier", "kind", "side", "platform"),
     *("months", "incidents", "clean_months"),
@@ -61,7 +61,7 @@ class Exposure:
     is_covered: bool
     sound: DataFrame
     earlier: Exposure | None = None
-    earlier_until: pd.Timestamp | None = None
+    earlier_until: Timestamp | None = None
 
     @cached_property
     def side(self) -> Series:
@@ -114,7 +114,7 @@ class Exposure:
         spells = spells.join(self.services, on="service_id")
         return spells[SPELL].sort_values(["service_id", "platform"], ignore_index=True)
 
-    def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> DataFrame:
+    def _spans(self, start: Timestamp, end: Timestamp) -> DataFrame:
         """List the time of each service on a platform: ``service_id, platform, start, end``."""
         now = self.incidents["service_id"].map(self.side)
         elsewhere = surely(self.incidents["side"].ne(now))

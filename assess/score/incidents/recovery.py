@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timedelta, Timestamp
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -112,7 +112,7 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     is_timed = table["ended_at"].notna() | table["duration_s"].notna()
     table = table.assign(ended=ended, is_timed=is_timed)
     table["place"] = table["group"].fillna(table["service_id"])
-    longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
+    longest = Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
     # sorted in time already; one pass over all rows, for there are as many places as services
     placed = table.dropna(subset=["place"]).sort_values("place", kind="stable")
     columns = placed[["place", "kind", "cause", "started_at", "ended", "is_timed"]]
@@ -129,10 +129,10 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
 
 
 def _pair(
-    rows: Iterator[Any], longest: pd.Timedelta
-) -> list[tuple[pd.Timestamp, pd.Timestamp, bool]]:
+    rows: Iterator[Any], longest: Timedelta
+) -> list[tuple[Timestamp, Timestamp, bool]]:
     """Pair terminations for ill health with the first later launch that no other has taken."""
-    waiting: deque[pd.Timestamp] = deque()
+    waiting: deque[Timestamp] = deque()
     pairs = []
     for row in rows:
         heals = pd.isna(row.cause) or row.cause in ("health", "unknown")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess import reference
 from assess.frames import surely
@@ -74,7 +74,7 @@ def sizes(inventory: Inventory) -> DataFrame:
     return known.astype("Float64")
 
 
-def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
+def replicas_of(inventory: Inventory, services: Index) -> DataFrame:
     """Return the number of replicas by service: ``replicas``, with ends; at least one."""
     live = _live(inventory)
     most = _replicas(live)
@@ -164,7 +164,7 @@ def upgrade_hours(
     target: Table,
     policy: Policy,
     bases: Mapping[str, list[str]],
-    services: pd.Index,
+    services: Index,
     past: Past,
 ) -> DataFrame:
     """Return ``hours_per_year`` with ends, by service [hours]."""

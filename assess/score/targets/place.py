@@ -4,8 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.policy import Table
@@ -34,7 +33,7 @@ def is_provided(target: Table) -> bool:
     return bool(target["patched_by"] == "provider")
 
 
-def is_supported(target: Table, at: pd.Timestamp) -> bool | None:
+def is_supported(target: Table, at: Timestamp) -> bool | None:
     """Return whether all runtimes and clusters of a target are supported; None if unknown."""
     states = []
     for product, version in calendars(target):
@@ -58,7 +57,7 @@ def runs_linux(target: Table) -> bool:
     return reference.os_family(target["os"]) in (None, reference.LINUX)
 
 
-def host_facts(target: Table, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
+def host_facts(target: Table, at: Timestamp, docker: str) -> dict[str, bool | None]:
     """Return facts of the hosts of a target; a provider's hosts count as managed."""
     if is_provided(target):
         return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
@@ -84,7 +83,7 @@ class Place(NamedTuple):
     mirrored: bool
 
 
-def place_of(target: Table, at: pd.Timestamp, policy: Policy) -> Place:
+def place_of(target: Table, at: Timestamp, policy: Policy) -> Place:
     """Return the place of a target; its line is left out if no result can show it."""
     docker = reference.target_docker(policy["target"])
     products = calendars(target)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess import reference
 from assess.frames import Row
@@ -280,7 +280,7 @@ def _of_unknown_image(workloads: DataFrame, placed: list[pace.Place]) -> set[str
     return contained.intersection(workloads.loc[is_unnamed, "service_id"])
 
 
-def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFrame:
+def _breaking(broken: DataFrame, services: Index, blind: set[str]) -> DataFrame:
     """Count by service the breaking changes (NA if its engine is unknown) and the unknown ones."""
     will = broken[broken["certainty"] == WILL]
     others = broken[broken["certainty"] != WILL]
@@ -294,7 +294,7 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
     return counted.assign(breaking_n=counted["breaking_n"].mask(may_hide_some))
 
 
-def _tenants(placed: list[pace.Place], unsure: pd.Index) -> Floats:
+def _tenants(placed: list[pace.Place], unsure: Index) -> Floats:
     """Count the services on each host; an unknown host may have as many as the fullest one.
 
     A service that is ``unsure`` has a replica that may be anywhere, or one that may have ended.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 from pandas.arrays import BooleanArray
 
 from assess import reference
@@ -131,7 +131,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
 
 
 def of_world(
-    inventory: Inventory, until: pd.Timestamp, after: pd.Timestamp | None = None
+    inventory: Inventory, until: Timestamp, after: Timestamp | None = None
 ) -> DataFrame:
     """List the announced events up to a day that affect something in use, each with its ``day``."""
     found = _world_hits(inventory)
@@ -245,7 +245,7 @@ class _Ahead:
 
 
 def _broken_in(
-    work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
+    work: tuple[list[dict[str, str]], Timestamp, _Ahead],
     tables: Mapping[str, DataFrame],
 ) -> DataFrame:
     """List what changes break in a block of each table."""
@@ -268,7 +268,7 @@ def _broken_in(
 class _Hits:
     """The rows of tables that changes break, with their texts."""
 
-    def __init__(self, tables: Mapping[str, DataFrame], at: pd.Timestamp) -> None:
+    def __init__(self, tables: Mapping[str, DataFrame], at: Timestamp) -> None:
         self._tables = tables
         self._at = at
         self._texts: list[dict[str, str]] = []
@@ -377,7 +377,7 @@ def _days(texts: Series) -> Series:
     return days.astype("datetime64[us, UTC]")
 
 
-def _day(text: str) -> pd.Timestamp:
+def _day(text: str) -> Timestamp:
     (day,) = _days(Series([text]))
     if pd.isna(day):
         raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")

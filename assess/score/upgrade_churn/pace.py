@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.frames import surely
@@ -108,7 +108,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
 
 
 def _on_node(
-    service: str, host: str, runtimes: Mapping[str, Any], at: pd.Timestamp
+    service: str, host: str, runtimes: Mapping[str, Any], at: Timestamp
 ) -> Place:
     node = reference.worst_node(runtimes[host], at)
     basis = MANAGED if reference.is_managed(node) else MEASURED
@@ -204,7 +204,7 @@ def releases_per_year(product: str, line: str | None, since: str) -> float:
     paces = lines["releases_per_year"]
     if product == reference.ENGINE and paces.get(line or "", 0) > 0:
         return float(paces[line])
-    is_recent = lines["first_release"] >= pd.Timestamp(since, tz="UTC")
+    is_recent = lines["first_release"] >= Timestamp(since, tz="UTC")
     return float(paces[is_recent].max())
 
 
@@ -310,12 +310,12 @@ def upgrade_failures(
     return tallies
 
 
-def _any_in(moments: list[pd.Timestamp], span: Span) -> bool:
+def _any_in(moments: list[Timestamp], span: Span) -> bool:
     at = bisect_left(moments, span[0])
     return at < len(moments) and moments[at] <= span[1]
 
 
-def incident_moments(history: History) -> dict[tuple[str, bool], list[pd.Timestamp]]:
+def incident_moments(history: History) -> dict[tuple[str, bool], list[Timestamp]]:
     """Return the moments of incidents, in order, by host and whether it surely had them."""
     by_host = defaultdict(list)
     for host, moment, is_sure in sorted(history.incidents):

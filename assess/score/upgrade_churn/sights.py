@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.frames import surely
@@ -26,7 +25,7 @@ Hosts = dict[str, set[str]]  # by service
 class Sight(NamedTuple):
     """The fleet in one snapshot, without rows carried forward to it."""
 
-    at: pd.Timestamp
+    at: Timestamp
     engines: dict[str, Versions]  # by host, where known
     images: Images
 
