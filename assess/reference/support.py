@@ -49,6 +49,11 @@ class Support(NamedTuple):
     basis: str
     extended_date: Timestamp | None = None
 
+    @property
+    def is_given(self) -> bool | None:
+        """Whether there is support; None if unknown."""
+        return {"supported": True, "ended": False}.get(self.state)
+
 
 class _Line(NamedTuple):
     released: list[Timestamp]

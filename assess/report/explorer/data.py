@@ -170,9 +170,9 @@ def _ranking(result: WhatNext, texts: Texts) -> Json:
         "hi": _on_grid(ranking.best),
         "gates": texts.column(ranking.gates),
         "inside": ranking.inside.astype(int).tolist(),
-        "points": _numbers(frame[POINTS].to_numpy(object)),
+        "points": _numbers(frame[POINTS]),
         "label": [LABELS.index(label) for label in frame["label"]],
-        "chances": _numbers(frame[CHANCES].to_numpy(object)),
+        "chances": _numbers(frame[CHANCES]),
         "about": texts.table(frame[ABOUT]),
         "k": ranking.k,
         "draws": policy.draws,
@@ -328,7 +328,7 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
         "frozen": _pairs(blast.details["frozen"], blast),
         "moves": _moves(blast, texts),
         "exposure": _numbers(services[["exposure_n", "exposure_hi"]]),
-        "minutes": _numbers(services[MINUTES].to_numpy(object)),
+        "minutes": _numbers(services[MINUTES]),
         "delta": _numbers(100 * services[DELTA].astype("Float64")),
         "callers_seen": texts.column(services["callers_seen"]),
     }
@@ -345,8 +345,7 @@ def _pairs(table: DataFrame, blast: BlastRadius) -> list[list[int]]:
     """Return element and service, as columns; -1 is an element that is not there yet."""
     keys = MultiIndex.from_frame(table[["element_kind", "element"]].astype("str"))
     element = blast.topology.elements.get_indexer(keys)
-    names = Index(table["service_id"].astype("str"))
-    service = blast.topology.nodes.get_indexer(names)
+    service = blast.topology.nodes.get_indexer(table["service_id"].astype("str"))
     return [element.tolist(), service.tolist()]
 
 
@@ -388,8 +387,8 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:
         ],
         "dominated": surely(frame["dominated"]).astype(int).tolist(),
         "columns": WHERE,
-        "numbers": _numbers(numbers[WHERE].to_numpy(object), TARGET_DIGITS),
+        "numbers": _numbers(numbers[WHERE], TARGET_DIGITS),
         "hours": HOURS,
-        "sizes": _numbers(sizes.to_numpy(object)),
+        "sizes": _numbers(sizes),
         "stay": STAY,
     }

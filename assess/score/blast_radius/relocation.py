@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Index, MultiIndex, Series
+from pandas import DataFrame, MultiIndex, Series
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -142,11 +142,11 @@ class Terms:
         element, elements = pd.factorize(names)
         direct = topology.direct["point"]
         row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
-        node = topology.nodes.get_indexer(Index(direct["service_id"]))
+        node = topology.nodes.get_indexer(direct["service_id"])
         known = row >= 0
         order = Csr.of(row[known], len(elements))
         lists = np.split(node[known][order.indices], order.indptr[1:-1])
-        service = topology.nodes.get_indexer(Index(changes["service_id"]))
+        service = topology.nodes.get_indexer(changes["service_id"])
         return cls(
             len(topology.services),
             service,

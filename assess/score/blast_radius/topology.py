@@ -170,12 +170,12 @@ class Topology:
     @cached_property
     def callee(self) -> Integers:
         """By edge, the node that is needed."""
-        return self.nodes.get_indexer(Index(self.edges["dst"]))
+        return self.nodes.get_indexer(self.edges["dst"])
 
     @cached_property
     def caller(self) -> Integers:
         """By edge, the node that needs it: a service."""
-        return self.nodes.get_indexer(Index(self.edges["src"]))
+        return self.nodes.get_indexer(self.edges["src"])
 
     def matrix(self, value: Floats | None = None) -> csr_array:
         """Return the edges as a sparse matrix, callee by caller."""
@@ -236,7 +236,7 @@ class Topology:
         direct = self.direct[level]
         pairs = MultiIndex.from_frame(direct[["element_kind", "element"]])
         element = self.elements.get_indexer(pairs)
-        node = self.nodes.get_indexer(Index(direct["service_id"]))
+        node = self.nodes.get_indexer(direct["service_id"])
         if level == "hi" and len(self.placeless):
             # unknown is never safe: every element of infrastructure may be their place
             anywhere = np.flatnonzero(kinds.isin(INFRASTRUCTURE))

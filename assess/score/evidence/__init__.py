@@ -191,14 +191,14 @@ class Evidence:
             view.answers[rule] = rules.evaluate(rule, view.table, at=self.at)
         return view.answers[rule]
 
-    def with_columns(self, table: str, columns: DataFrame) -> Evidence:
-        """Return evidence with further columns (index service) in a view of one row per service."""
-        rows = self.views[table].table
-        kinds = rules.columns(table)
-        dtypes = {name: rules.DTYPES[kinds[name]] for name in columns}
+    def with_columns(self, columns: DataFrame) -> Evidence:
+        """Return evidence with further columns (index service) of services; answers by default."""
+        rows = self.views["services"].table
+        kinds = rules.columns("services")
+        dtypes = {name: rules.DTYPES[kinds.get(name, "boolean")] for name in columns}
         added = columns.reindex(rows["service_id"].astype("str")).set_axis(rows.index)
         view = View.of(self.services, rows.assign(**added.astype(dtypes)))
-        return Evidence(self.services, {**self.views, table: view}, self.at)
+        return Evidence(self.services, {**self.views, "services": view}, self.at)
 
 
 def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:

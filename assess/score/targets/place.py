@@ -35,15 +35,15 @@ def is_provided(target: Table) -> bool:
 
 def is_supported(target: Table, at: Timestamp) -> bool | None:
     """Return whether all runtimes and clusters of a target are supported; None if unknown."""
-    states = []
+    answers = []
     for product, version in calendars(target):
-        if is_provided(target) and reference.newest_line(product) is None:
-            states.append("supported")  # a platform without versions
-        else:
-            states.append(reference.product_support(product, version, at).state)
-    if "ended" in states:
+        # a platform without versions has none that could end
+        is_endless = is_provided(target) and reference.newest_line(product) is None
+        support = reference.product_support(product, version, at)
+        answers.append(True if is_endless else support.is_given)
+    if False in answers:
         return False
-    return None if "unknown" in states or not states else True
+    return None if None in answers or not answers else True
 
 
 def system_of(target: Table) -> tuple[str | None, str | None]:
@@ -62,8 +62,7 @@ def host_facts(target: Table, at: Timestamp, docker: str) -> dict[str, bool | No
     if is_provided(target):
         return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
     name, version = system_of(target)
-    support = reference.os_support(name, version, at)
-    supported = {"supported": True, "ended": False}.get(support.state)
+    supported = reference.os_support(name, version, at).is_given
     kernel = reference.shipped(name, version, "default_kernel")
     runs = reference.kernel_runs(kernel, docker)
     if not runs_linux(target):

@@ -64,7 +64,6 @@ PACE = [
 ]
 
 Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have failed
-Registries = Mapping[str, Any]
 AnyMove = TypeVar("AnyMove", Move, ImageMove)
 
 
@@ -345,7 +344,7 @@ def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
     return chances | {POOL: pooled, OTHER: other}
 
 
-def image_changes(history: History, registries: Registries) -> DataFrame:
+def image_changes(history: History, policy: Policy) -> DataFrame:
     """List the distinct changes of images by service over a history.
 
     ``service_id, before, after`` (references as written), ``change`` as
@@ -354,7 +353,7 @@ def image_changes(history: History, registries: Registries) -> DataFrame:
     """
     rows = []
     for move in sorted(history.moved, key=lambda move: (move.service_id, move.after)):
-        is_third = is_third_party(move.now, registries)
+        is_third = is_third_party(move.now, policy)
         was = written(move.was)
         rows.append((move.service_id, was, written(move.now), move.change, is_third))
     kinds = dict.fromkeys(CHANGES, "str") | {"third_party": "boolean"}
@@ -362,9 +361,7 @@ def image_changes(history: History, registries: Registries) -> DataFrame:
     return table.drop_duplicates(ignore_index=True)
 
 
-def image_rates(
-    history: History, services: pd.Index, registries: Registries, *, level: float
-) -> DataFrame:
+def image_rates(history: History, services: pd.Index, policy: Policy) -> DataFrame:
     """Return the changes per year of every service's images, by maker.
 
     Index ``services``; ``third_party_changes_n`` and ``first_party_changes_n`` [count], and
@@ -373,15 +370,16 @@ def image_rates(
     without a digest may move unseen.
     """
     moves = _watched(history.moved, history.services)
-    counts = Counter((m.service_id, _component(m, registries)) for m in moves)
+    counts = Counter((m.service_id, _component(m, policy)) for m in moves)
+    years = {name: _years(history.services.get(name, ())) for name in services}
     parts = []
     for party in PARTIES:
-        rows = {}
-        for name in services:
-            count = counts[name, f"{party}-party image"]
-            rate = observed_rate(count, history.services.get(name, ()), level=level)
-            if rate:
-                rows[name] = (count, *rate)
+        own = {name: counts[name, f"{party}-party image"] for name in services}
+        rows = {
+            name: (own[name], *observed_rate(own[name], time, policy.level))
+            for name, time in years.items()
+            if time
+        }
         prefix = f"{party}_party_changes_"
         columns = [f"{prefix}n", *with_ends(f"{prefix}per_year")]
         table = DataFrame.from_dict(rows, "index", columns=columns).reindex(services)
@@ -389,17 +387,20 @@ def image_rates(
     return pd.concat(parts, axis=1)
 
 
-def observed_rate(count: int, *spans: Spans, level: float) -> Interval | None:
-    """Return the observed rate with Jeffreys' interval [per year]; None without watched time."""
-    # exact, so that the order of the spans does not matter
-    years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
+def _years(*spans: Spans) -> float:
+    """Add up watched time [years]; exact, so that the order of the spans does not matter."""
+    return math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
+
+
+def observed_rate(count: int, years: float, level: float) -> Interval:
+    """Return the observed rate with Jeffreys' interval [per year]; NaN without watched time."""
     if not years:
-        return None
+        return Interval(math.nan, math.nan, math.nan)
     _, lo, hi = jeffreys_rate(count, years, level=level)
     return Interval(count / years, lo, hi)
 
 
-def moves(history: History, registries: Registries) -> DataFrame:
+def moves(history: History, policy: Policy) -> DataFrame:
     """List every change of the history.
 
     ``component`` (engine, third-party image, first-party image), ``name`` (host or service),
@@ -407,7 +408,7 @@ def moves(history: History, registries: Registries) -> DataFrame:
     """
     rows = [("engine", m.host_id, m.step.change, *m.span) for m in history.moves]
     for move in history.moved:
-        component = _component(move, registries)
+        component = _component(move, policy)
         rows.append((component, move.service_id, move.change, *move.span))
     kinds = dict.fromkeys(MOVES, "str")
     kinds |= dict.fromkeys(["after_at", "before_at"], "datetime64[us, UTC]")
@@ -416,7 +417,7 @@ def moves(history: History, registries: Registries) -> DataFrame:
     return table.sort_values(order, kind="stable", ignore_index=True)
 
 
-def fleet_pace(history: History, registries: Registries, *, level: float) -> DataFrame:
+def fleet_pace(history: History, policy: Policy) -> DataFrame:
     """Return the changes per year of engines and images over the whole fleet.
 
     A row per component as `moves` names them: ``changes_n`` without and ``rollbacks_n`` [count],
@@ -426,15 +427,14 @@ def fleet_pace(history: History, registries: Registries, *, level: float) -> Dat
     engines = _watched(history.moves, history.hosts)
     counts = Counter(("engine", move.step.change == ROLLBACK) for move in engines)
     for move in _watched(history.moved, history.services):
-        counts[_component(move, registries), move.change == ROLLBACK] += 1
+        counts[_component(move, policy), move.change == ROLLBACK] += 1
     watched = {"engine": history.hosts}
     watched |= {f"{party}-party image": history.services for party in PARTIES}
     rows = []
     for component, by_name in watched.items():
-        spans = by_name.values()
         count = counts[component, False]
-        years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
-        rate = observed_rate(count, *spans, level=level) or (math.nan,) * 3
+        years = _years(*by_name.values())
+        rate = observed_rate(count, years, policy.level)
         rows.append((component, count, counts[component, True], years, *rate))
     return DataFrame(rows, columns=PACE)
 
@@ -443,6 +443,6 @@ def _watched(moves: Iterable[AnyMove], spans: Mapping[str, Spans]) -> list[AnyMo
     return [move for move in moves if holds(spans.get(move[0], ()), move.span)]
 
 
-def _component(move: ImageMove, registries: Registries) -> str:
-    party = "third" if is_third_party(move.now, registries) else "first"
+def _component(move: ImageMove, policy: Policy) -> str:
+    party = "third" if is_third_party(move.now, policy) else "first"
     return f"{party}-party image"
