@@ -97,6 +97,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
+def no_such(
+    what: str, name: str, known: Iterable[str], kind: type[AssessError] = AssessError
+) -> AssessError:
+    """Return the error about a name that does not exist; it names the nearest one and all."""
+    names = list(known)
+    message = with_nearest(f"there is no {what} {name!r}", name, names)
+    return kind(message, hint=f"{what}s: {', '.join(names)}")
+
+
 def with_nearest(message: str, name: str, known: Iterable[str]) -> str:
     """Return a message about an unknown name, and the nearest known one where one is near."""
     near = did_you_mean(name, known)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
-from assess.errors import AssessError, DataError
+from assess.errors import AssessError, DataError, no_such
 from assess.execution import each
 from assess.inventory import derived, utc
 from assess.snapshot import BrokenSnapshotWarning
@@ -102,8 +102,7 @@ def _refuse_unknown(asked: Asked) -> None:
 def _found(store: str | Path, frame: str) -> list[tuple[Timestamp, Path]]:
     """List the files of one frame, oldest snapshot first; Parquet before CSV."""
     if frame not in frames.names():
-        hint = "`assess frames` lists them"
-        raise AssessError(f"there is no frame {frame!r}", hint=hint)
+        raise no_such("frame", frame, frames.names())
     found = []
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]

@@ -12,7 +12,7 @@ import pandas as pd
 from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
-from assess.errors import AssessError, DataError, RequestError, with_nearest
+from assess.errors import AssessError, DataError, RequestError, no_such
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
 from assess.words import to_html
@@ -84,9 +84,7 @@ class Inventory:
         try:
             return self.tables[name]
         except KeyError:
-            known = frames.names()
-            message = with_nearest(f"there is no frame {name!r}", name, known)
-            raise RequestError(message, hint=f"frames: {', '.join(known)}") from None
+            raise no_such("frame", name, frames.names(), RequestError) from None
 
     def _ipython_key_completions_(self) -> list[str]:
         """Return the names that a notebook offers after ``inventory["``."""
@@ -334,6 +332,14 @@ def _filled(table: DataFrame, parts: DataFrame) -> DataFrame:
         for name, cells in parts.items()
     }
     return table.assign(**filled)
+
+
+def images_by_tag(images: DataFrame) -> DataFrame:
+    """Return a row of images for each of their tags: ``tag``, as references have it."""
+    rows = images.assign(tag=images["tags"].str.split(";")).explode("tag")
+    # some list their tags with the repository before the colon
+    bare = rows["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0]
+    return rows.assign(tag=bare).dropna(subset="tag")
 
 
 def utc(moment: str | Timestamp) -> Timestamp:

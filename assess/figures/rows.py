@@ -52,7 +52,7 @@ def worst_first(table: DataFrame, *by: str) -> DataFrame:
     size = table["point"].fillna(table["hi"]).fillna(np.inf)
     is_rising = [False, False, *[True] * len(by)]
     table = table.assign(size=size).sort_values(
-        ["size", "hi", *by], ascending=is_rising, kind="stable", ignore_index=True
+        ["size", "hi", *by], ascending=is_rising, ignore_index=True
     )
     return table.drop(columns="size")
 

@@ -66,7 +66,7 @@ def readiness_data(result: Result) -> DataFrame:
     table["band"] = gated.where(is_gated, ungated).astype("str")
     table["note"] = ("gate: " + gates).where(is_gated, table["band"])
     return table.sort_values(
-        ["lo", "point", "service_id"], ascending=[False, False, True], kind="stable"
+        ["lo", "point", "service_id"], ascending=[False, False, True]
     ).reset_index(drop=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from pandas import DataFrame
 
-from assess.errors import AssessError, with_nearest
+from assess.errors import no_such
 
 Row = dict[str, str]  # cells by column; what is unknown is empty text
 
@@ -73,8 +73,7 @@ def table(name: str) -> DataFrame:
     """Return one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
     known = read(INDEX)["table"]
     if name not in set(known):
-        message = with_nearest(f"there is no table {name!r}", name, known)
-        raise AssessError(message, hint=f"tables: {', '.join(known)}")
+        raise no_such("table", name, known)
     return read(name).copy()
 
 

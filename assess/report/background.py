@@ -104,7 +104,6 @@ def unknown_facts(scores: Assessment) -> DataFrame:
     return table.sort_values(
         ["decides_n", "turns_n", "services_n", "fact"],
         ascending=[False, False, False, True],
-        kind="stable",
     )
 
 
@@ -150,7 +149,7 @@ def incomplete(scores: Assessment) -> DataFrame:
     """Return the rows of coverage of calls that were not answered in full."""
     calls = scores.inventory["coverage"]
     gaps = calls[~calls["status"].isin(LOOKED)]
-    return gaps.sort_values(["source", "scope", "call"], kind="stable")
+    return gaps.sort_values(["source", "scope", "call"])
 
 
 def unsupplied(scores: Assessment) -> list[str]:

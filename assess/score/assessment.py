@@ -14,7 +14,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from assess.errors import RequestError, with_nearest
+from assess.errors import RequestError, no_such
 from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -163,8 +163,7 @@ class Assessment:
         names = [known.replace("_", "-") for known in (*SCORES, *FLEET_SCORES)]
         asked = name.replace("_", "-")
         if asked not in names:
-            message = with_nearest(f"there is no score {name!r}", asked, names)
-            raise RequestError(message, hint=f"scores: {', '.join(names)}")
+            raise no_such("score", asked, names, RequestError)
         return getattr(self, asked.replace("-", "_"))
 
     @property
@@ -200,7 +199,7 @@ class Assessment:
             ranks = {state: rank for rank, state in enumerate(OPEN)}
             order = table["state"].astype("str").map(ranks)
             opened = table.assign(order=order).dropna(subset="order")
-            return opened.sort_values(["order", "check"], kind="stable")
+            return opened.sort_values(["order", "check"])
         return table
 
 

@@ -343,10 +343,7 @@ def _affected(blast: BlastRadius) -> list[list[Any]]:
 
 def _pairs(table: DataFrame, blast: BlastRadius) -> list[list[int]]:
     """Return element and service, as columns; -1 is an element that is not there yet."""
-    keys = MultiIndex.from_frame(table[["element_kind", "element"]].astype("str"))
-    element = blast.topology.elements.get_indexer(keys)
-    service = blast.topology.nodes.get_indexer(table["service_id"].astype("str"))
-    return [element.tolist(), service.tolist()]
+    return [places.tolist() for places in blast.topology.positions(table)]
 
 
 def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Index, Series
 
-from assess.errors import AssessError
+from assess.errors import AssessError, no_such
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats
@@ -99,8 +99,7 @@ class Backtest(Result):
     def row(self, metric: str) -> Series:
         """Return the row of a metric."""
         if metric not in self.frame.index:
-            names = ", ".join(self.frame.index)
-            raise AssessError(f"there is no metric {metric!r}", hint=f"metrics: {names}")
+            raise no_such("metric", metric, self.frame.index)
         return self.frame.loc[metric]
 
     def explain(self, metric: str = "auc") -> Explanation:

@@ -8,7 +8,7 @@ from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import Inventory
+from assess.inventory import Inventory, images_by_tag
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
@@ -151,11 +151,9 @@ def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     # a tag may move to another image; a digest never does, so it decides where it is known
     digests = images[["repository", "digest", "element"]].dropna().drop_duplicates()
-    tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
-    # an image lists its tags with or without the repository before the colon
-    bare = tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0]
-    tags = tags.assign(tag=bare)
-    tags = tags[["repository", "tag", "element"]].dropna().drop_duplicates()
+    tags = (
+        images_by_tag(images)[["repository", "tag", "element"]].dropna().drop_duplicates()
+    )
     pinned = replicas["image_digest"].notna()
     by_digest = replicas[pinned].rename(columns={"image_digest": "digest"}).merge(digests)
     by_tag = replicas[~pinned].merge(tags, on=["repository", "tag"])

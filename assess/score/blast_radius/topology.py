@@ -229,14 +229,18 @@ class Topology:
         pairs = self.initial_failures.items()
         return {level: sparse(shape, *ends) for level, ends in pairs}
 
+    def positions(self, rows: DataFrame) -> Positions:
+        """Return element and node of rows of ``element_kind, element, service_id``; -1: not there."""
+        names = rows[["element_kind", "element", "service_id"]].astype("str")
+        element = MultiIndex.from_frame(names.drop(columns="service_id"))
+        service = self.nodes.get_indexer(names["service_id"])
+        return self.elements.get_indexer(element), service
+
     def _initial_of(self, level: str) -> Positions:
         kinds = self.elements.get_level_values(0)
         itself = np.flatnonzero(kinds.isin(["service", "ext"]))
         own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[itself])
-        direct = self.direct[level]
-        pairs = MultiIndex.from_frame(direct[["element_kind", "element"]])
-        element = self.elements.get_indexer(pairs)
-        node = self.nodes.get_indexer(direct["service_id"])
+        element, node = self.positions(self.direct[level])
         if level == "hi" and len(self.placeless):
             # unknown is never safe: every element of infrastructure may be their place
             anywhere = np.flatnonzero(kinds.isin(INFRASTRUCTURE))

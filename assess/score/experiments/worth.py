@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pandas import DataFrame, MultiIndex
+from pandas import DataFrame
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 
@@ -53,9 +53,7 @@ class Doubt:
 
 def chances(topology: Topology, affected: DataFrame) -> csr_array:
     """Return by element and node the probability that it goes down, where listed."""
-    pairs = affected[["element_kind", "element"]].astype("str")
-    row = topology.elements.get_indexer(MultiIndex.from_frame(pairs))
-    node = topology.nodes.get_indexer(affected["service_id"].astype("str"))
+    row, node = topology.positions(affected)
     p = affected["p_down"].to_numpy("float64")
     itself, own = topology.initial_failures["point"]
     # what fails by itself is certain, whether it is listed or not

@@ -138,18 +138,14 @@ class Exposure:
         spans = pd.concat([stayed, there, between])
         return spans.rename_axis("service_id").reset_index()
 
-    def total(
-        self, *, side: str | None = None, tiers: Collection[int] | None = None
-    ) -> tuple[int, float]:
-        """Count incidents and service-months of a side and tiers; a service may be unknown.
+    def total(self, *, side: str | None = None) -> tuple[int, float]:
+        """Count incidents and service-months of a side; a service may be unknown.
 
         An incident counts for the side on which it happened, a month for the side of its spell. So
         an incident that shows a move removes months, and never an incident.
         """
-        tier = self.incidents["service_id"].map(self.services["tier"])
-        incidents = _rows_of(self.incidents.assign(tier=tier), side, tiers)
-        spells = _rows_of(self.spells, side, tiers)
-        return len(incidents), float(spells["months"].sum())
+        incidents = _on_side(self.incidents, side)
+        return len(incidents), float(_on_side(self.spells, side)["months"].sum())
 
     @property
     def in_containers(self) -> tuple[int, float]:
@@ -162,21 +158,16 @@ class Exposure:
         # A window that starts at the first incident would grow with an older one.
         if not self.is_covered or self.window is None:
             return None
-        months = _rows_of(self.spells, side, tiers)["clean_months"]
+        spells = _on_side(self.spells, side)
+        months = spells.loc[spells["tier"].isin(list(tiers)), "clean_months"]
         loose_n = self.incidents["service_id"].isna().sum()
         # incidents of unknown services may have hit each of these
         return None if 0 < len(months) <= loose_n else float(months.sum())
 
 
-def _rows_of(
-    table: DataFrame, side: str | None, tiers: Collection[int] | None
-) -> DataFrame:
-    """Return the rows of a side and of tiers; None selects all."""
-    if side is not None:
-        table = table[surely(table["side"].eq(side))]
-    if tiers is not None:
-        table = table[table["tier"].isin(list(tiers))]
-    return table
+def _on_side(table: DataFrame, side: str | None) -> DataFrame:
+    """Return the rows of a side; None selects all."""
+    return table if side is None else table[surely(table["side"].eq(side))]
 
 
 def exposure(

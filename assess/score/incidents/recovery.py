@@ -30,7 +30,7 @@ def heal_table(rows: DataFrame, key: Series) -> DataFrame:
     """
     is_open = ~rows["closed"].astype(bool)
     table = rows[["minutes"]].astype(float).assign(key=key, open=is_open)
-    table = table.dropna().sort_values(["minutes", "open"], kind="stable")
+    table = table.dropna().sort_values(["minutes", "open"])
     groups = table.groupby("key", sort=True)
     # Kaplan-Meier: incidents that had not ended before this one
     at_risk = groups["open"].transform("size") - groups.cumcount()
@@ -100,7 +100,7 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     never_up = table["status"].str.lower().isin(NEVER_UP)
     is_lost = table["kind"].eq("launch") & never_up
     table = table[~surely(is_lost) & (table["started_at"] <= inventory.snapshot_at)]
-    table = table.sort_values(["started_at", "activity_id"], kind="stable")
+    table = table.sort_values(["started_at", "activity_id"])
     started = table["started_at"]
     so_far = (inventory.snapshot_at - started).dt.total_seconds()
     seconds = table["duration_s"].astype("float64").fillna(0.0).clip(upper=so_far + 1)

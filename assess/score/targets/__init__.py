@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
-from assess.errors import AssessError, did_you_mean
+from assess.errors import no_such
 from assess.execution import tell
 from assess.frames import Row
 from assess.inventory import Inventory
@@ -138,7 +138,7 @@ class Targets(Result):
         rows = self.frame if service_id is None else self.frame.loc[[service_id]]
         found = rows[rows["verdict"].isin(POSSIBLE) & ~rows["dominated"]]
         rank = found["verdict"].map(POSSIBLE.index)
-        order = found.assign(rank=rank).sort_values(["service_id", "rank"], kind="stable")
+        order = found.assign(rank=rank).sort_values(["service_id", "rank"])
         return order.drop(columns="rank")
 
     def rows(self) -> list[Row]:
@@ -263,11 +263,7 @@ def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readin
     """Return the readiness of every service as it would be at a target, gates included."""
     targets = {row["id"]: row for row in wanted(policy)}
     if target_id not in targets:
-        near = did_you_mean(target_id, targets)
-        named = ", ".join(targets)
-        raise AssessError(
-            f"there is no target {target_id!r}", hint=near or f"targets: {named}"
-        )
+        raise no_such("target", target_id, targets)
     inventory = inventory.running
     evidence = gather(inventory, policy)
     if target_id == STAY:

@@ -400,7 +400,7 @@ def _contributions(
     key = ["service_id", "host_id"]
     table = rates["host_id"].replace(NOWHERE, pd.NA).reset_index().assign(**hours)
     rows = table.melt(key, var_name="part", value_name="hours")
-    return rows.sort_values([*key, "part"], kind="stable", ignore_index=True)
+    return rows.sort_values([*key, "part"], ignore_index=True)
 
 
 def base_images(inventory: Inventory) -> dict[str, list[str]]:

@@ -122,12 +122,12 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
     by_weight = ["certainty_order", "order", "change", "workload_id"]
-    table = table.sort_values(by_weight, kind="stable")
+    table = table.sort_values(by_weight)
     # sorted by weight: of each subject, the gravest and latest change stays
     table = table.drop_duplicates(["workload_id", "host_id", "service_id", "subject"])
     table = table.replace({"workload_id": IDLE}, pd.NA)
     by_place = ["service_id", "host_id", "workload_id", "change"]
-    return table.sort_values(by_place, kind="stable", ignore_index=True)[COLUMNS]
+    return table.sort_values(by_place, ignore_index=True)[COLUMNS]
 
 
 def of_world(

@@ -32,7 +32,7 @@ def calendar(inventory: Inventory, clocks: DataFrame) -> DataFrame:
     rows = pd.concat([_ends(clocks, start, until), _events(inventory, start, until)])
     key = [name for name in COLUMNS if not name.startswith(("services", "quarter"))]
     table = _grouped(rows, key)
-    table = table.sort_values(["day", "kind", "what"], kind="stable", ignore_index=True)
+    table = table.sort_values(["day", "kind", "what"], ignore_index=True)
     days = table["day"].dt.tz_localize(None)
     table["quarter"] = days.dt.to_period("Q").astype("str")
     table["day"] = days.dt.strftime("%Y-%m-%d").astype("str")

@@ -66,7 +66,7 @@ def clocks(
     kinds |= {"eol_date": "datetime64[us, UTC]", "days_to_eol": "Int64"}
     # each once, in the order of the first
     table = DataFrame(list(dict.fromkeys(rows)), columns=COLUMNS).astype(kinds)
-    return table.sort_values(KEY, kind="stable", ignore_index=True)
+    return table.sort_values(KEY, ignore_index=True)
 
 
 def nearest_end(times: DataFrame, unread: set[str]) -> Series:

@@ -414,7 +414,7 @@ def moves(history: History, policy: Policy) -> DataFrame:
     kinds |= dict.fromkeys(["after_at", "before_at"], "datetime64[us, UTC]")
     table = DataFrame(rows, columns=MOVES).astype(kinds)
     order = ["component", "after_at", "name"]
-    return table.sort_values(order, kind="stable", ignore_index=True)
+    return table.sort_values(order, ignore_index=True)
 
 
 def fleet_pace(history: History, policy: Policy) -> DataFrame:

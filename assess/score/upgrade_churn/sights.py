@@ -74,7 +74,7 @@ def text_of(cell: Any) -> str | None:
 
 def host_engines(inventory: Inventory) -> Engines:
     """Return the engine of each host: of several runtimes the first by name."""
-    table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
+    table = inventory["engines"].sort_values(["host_id", "runtime"])
     return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
