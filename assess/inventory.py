@@ -253,37 +253,7 @@ def build(
     place: str = "",
 ) -> tuple[Inventory, DataFrame]:
     """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
-    typed: dict[str, DataFrame] = {}
-    extras: dict[str, DataFrame] = {}
-    problems = []
-    for name, given in tables.items():
-        where = f"{place}{name}"
-        # a frame of one's own may have numbers for names, or a name twice
-        named = given.set_axis(given.columns.map(str), axis=1)
-        is_twice = named.columns.duplicated()
-        raw = named.loc[:, ~is_twice]
-        unknown = frames.unknown_columns(name, raw.columns)
-        if name not in frames.names():
-            if unknown["hint"].item() or tables.keys().isdisjoint(frames.names()):
-                problems.append(unknown)
-                continue
-            extras[name] = raw.reset_index(drop=True)
-            message = f"{where}: a frame that nobody knows is kept aside"
-            warnings.warn(message, UnknownColumnWarning, stacklevel=4)
-            continue
-        for column in named.columns[is_twice]:
-            rule = "a column occurs once"
-            problems.append(frames.problem(name, "", rule, column=column))
-        table, unreadable = frames.conform(name, raw)
-        typed[name] = derived(name, table)
-        if len(unknown):
-            extras[name] = raw[unknown["column"]].reset_index(drop=True)
-            listed = "; ".join(
-                f"{row.column!r}, {row.hint}".rstrip(", ") for row in unknown.itertuples()
-            )
-            message = f"{where}: unknown columns are kept aside: {listed}"
-            warnings.warn(message, UnknownColumnWarning, stacklevel=4)
-        problems += [unreadable, frames.check(name, typed[name], raw)]
+    typed, extras, problems = _typed(tables, place)
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
     if when is None:
         # listed beside the other problems: who mends them one by one runs it many times
@@ -301,6 +271,44 @@ def build(
     # a required cell that could not be read is listed once, as unreadable
     again = found.duplicated(["table", "row", "column"]) & found["row"].notna()
     return inventory, found[~again]
+
+
+def _typed(
+    tables: Mapping[str, DataFrame], place: str
+) -> tuple[dict[str, DataFrame], dict[str, DataFrame], list[DataFrame]]:
+    """Return the frames, what nobody knows and is kept aside, and the problems of each."""
+    typed: dict[str, DataFrame] = {}
+    extras: dict[str, DataFrame] = {}
+    problems = []
+    for name, given in tables.items():
+        where = f"{place}{name}"
+        # a frame of one's own may have numbers for names, or a name twice
+        named = given.set_axis(given.columns.map(str), axis=1)
+        is_twice = named.columns.duplicated()
+        raw = named.loc[:, ~is_twice]
+        unknown = frames.unknown_columns(name, raw.columns)
+        if name not in frames.names():
+            if unknown["hint"].item() or tables.keys().isdisjoint(frames.names()):
+                problems.append(unknown)
+                continue
+            extras[name] = raw.reset_index(drop=True)
+            message = f"{where}: a frame that nobody knows is kept aside"
+            warnings.warn(message, UnknownColumnWarning, stacklevel=5)
+            continue
+        for column in named.columns[is_twice]:
+            rule = "a column occurs once"
+            problems.append(frames.problem(name, "", rule, column=column))
+        table, unreadable = frames.conform(name, raw)
+        typed[name] = derived(name, table)
+        if len(unknown):
+            extras[name] = raw[unknown["column"]].reset_index(drop=True)
+            listed = "; ".join(
+                f"{row.column!r}, {row.hint}".rstrip(", ") for row in unknown.itertuples()
+            )
+            message = f"{where}: unknown columns are kept aside: {listed}"
+            warnings.warn(message, UnknownColumnWarning, stacklevel=5)
+        problems += [unreadable, frames.check(name, typed[name], raw)]
+    return typed, extras, problems
 
 
 def derived(frame: str, table: DataFrame) -> DataFrame:

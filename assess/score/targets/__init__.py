@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,16 +175,14 @@ def measure_targets(assessment: Assessment) -> Targets:
     effort = inventory.by_service["move_effort_hours"]
     effort = effort.reindex(services).astype("Float64")
     running = cost.replicas_of(inventory, services)
+    # targets of the same place share their readiness
+    readiness_in = cache(partial(_readiness, assessment))
     parts = []
-    known: dict[Place | None, tuple[DataFrame, DataFrame]] = {}
     for done, target in enumerate(targets):
         tell("targets", done, len(targets))
         stays = target["id"] == STAY
         place = None if stays else place_of(target, evidence.at, policy)
-        # targets of the same place share their readiness
-        if place not in known:
-            known[place] = _readiness(assessment, place)
-        readiness, gates = known[place]
+        readiness, gates = readiness_in(place)
         blockers = blockers_at(assessment, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas)
