@@ -107,7 +107,7 @@ def claim_data(result: Result, claim: str) -> DataFrame:
     row = result.row(claim)
     table = result.details[claim]
     policy = result.policy
-    level = float(policy["claims"]["level"])
+    level = policy["claims"]["level"]
     rows: Iterable[tuple[Any, ...]]
     if "yes" in table:
         groups = table.groupby("group", sort=False)

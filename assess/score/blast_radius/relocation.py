@@ -39,7 +39,7 @@ LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves 
 
 def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
-    runtime = str(target["runtime"])
+    runtime = target["runtime"]
     version = target_engine(target)
     elements = topology.elements.to_frame(index=False)
     engines = elements.loc[elements["element_kind"] == "engine", "element"]
@@ -48,7 +48,7 @@ def landing(topology: Topology, target: Table) -> dict[str, str]:
     newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
     named = {"engine": f"{runtime} {newest}".strip()}
     if target["base_image"]:
-        named["base_image"] = str(target["base_image"])
+        named["base_image"] = target["base_image"]
     if target["landing"] == "cluster":
         placed = topology.placement
         clusters = placed.loc[placed["element_kind"] == "cluster", "element"]

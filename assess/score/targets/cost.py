@@ -148,7 +148,7 @@ def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
 def host_rate(target: Table, policy: Policy, own: Interval) -> Interval:
     """Return our upgrades per year of the hosts of a target."""
     settings = policy["churn"]
-    since = str(settings["forced_since"])
+    since = settings["forced_since"]
     most = settings["managed_per_year_max"]
     lines = [
         (product, reference.line_of(product, version))
@@ -171,7 +171,7 @@ def upgrade_hours(
     # A service's base image moves along. A host is shared by nobody (point, ``hi``) or by
     # all (``lo``).
     settings = policy["churn"]
-    since = str(settings["forced_since"])
+    since = settings["forced_since"]
     rate = np.array(host_rate(target, policy, past.own))
     host = rate * int(target["hosts_n"])
     cost = settings["hours_upgrade"] + np.array(past.failure) * settings["hours_fix"]

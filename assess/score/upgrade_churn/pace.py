@@ -97,7 +97,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
         engine = engines.get(host)
         is_bare = engine.runtime == "none" if engine else on_host.get(service, False)
         if is_bare or not inside[service, host]:
-            runtime = str(policy["target"]["runtime"])
+            runtime = policy["target"]["runtime"]
             placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
         elif host in runtimes:
             placed.append(_on_node(service, host, runtimes, inventory.snapshot_at))
@@ -123,7 +123,7 @@ def paces(
     past: History,
 ) -> Floats:
     """Return by place: host's pace, pace with base image [per year], chance of failure."""
-    since = str(policy["churn"]["forced_since"])
+    since = policy["churn"]["forced_since"]
     rates = own_rates(inventory, policy, past)
     unknown = unwatched(rates)
     chances = failure_chances(past, policy)
