@@ -151,9 +151,8 @@ def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     # a tag may move to another image; a digest never does, so it decides where it is known
     digests = images[["repository", "digest", "element"]].dropna().drop_duplicates()
-    tags = (
-        images_by_tag(images)[["repository", "tag", "element"]].dropna().drop_duplicates()
-    )
+    tags = images_by_tag(images)[["repository", "tag", "element"]]
+    tags = tags.dropna().drop_duplicates()
     pinned = replicas["image_digest"].notna()
     by_digest = replicas[pinned].rename(columns={"image_digest": "digest"}).merge(digests)
     by_tag = replicas[~pinned].merge(tags, on=["repository", "tag"])
