@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 from pandas import DataFrame, Series, Timedelta, Timestamp
 
 from assess import frames, s3, snapshot

@@ -87,13 +87,7 @@ def element_changes(
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
     stays = before[before["element_kind"].isin(kept - set(shared))]
     hosts_n = max(1, int(target["hosts_n"]))
-    workloads = inventory["workloads"]
-    running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts().reindex(topology.services)
-    # a service never moves to fewer replicas than it has
-    replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
-    share = inventory.by_service["min_healthy_pct"]
-    layout = DataFrame({"n": replicas, "share": share.astype("float64")})
+    layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
     is_nameless = hosts["az"].isna() & is_zoned
@@ -101,13 +95,11 @@ def element_changes(
     new_zones = Series(0.0, topology.services)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
-        fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
+        fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
         if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
-            most = max(
-                spread_replicas(int(n), healthy, k, [])[0] for k in range(1, int(n) + 1)
-            )
+            most = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
             new_zones[alike.index] = max(most - len(fatal_zones), 0)
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
@@ -120,6 +112,17 @@ def element_changes(
     changes = both.drop_duplicates(PAIR, keep=False)
     changes = changes.sort_values(PAIR, ignore_index=True)
     return changes, new_hosts.to_numpy(), new_zones.to_numpy()
+
+
+def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
+    """Return by service its replicas at a target, ``n``, and the ``share`` of them it needs."""
+    workloads = inventory["workloads"]
+    running = workloads[is_running(workloads) & is_replica(workloads)]
+    running_n = running["service_id"].value_counts().reindex(topology.services)
+    # a service never moves to fewer replicas than it has
+    replicas = running_n.fillna(0).clip(lower=max(target["replicas"], 1)).astype("int64")
+    share = inventory.by_service["min_healthy_pct"]
+    return DataFrame({"n": replicas, "share": share.astype("float64")})
 
 
 @dataclass(frozen=True, eq=False)
