@@ -200,9 +200,10 @@ def line_of(product: str | None, version: str | None) -> str | None:
     if named or numbers is None or product is None:
         return named
     # a line has one to three numbers: debian 12, ubuntu 22.04
-    starts = (lines[numbers[:n]] for n in (3, 2, 1) if numbers[:n] in lines)
+    starts = [numbers[:n] for n in (3, 2, 1)]
+    known = (lines[start] for start in starts if start in lines)
     # an unknown line is named by two numbers, so that "unknown" can say which
-    return next(starts, ".".join(map(str, numbers[:2])))
+    return next(known, ".".join(map(str, numbers[:2])))
 
 
 @cache

@@ -119,8 +119,9 @@ def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFr
     workloads = inventory["workloads"]
     running = workloads[is_running(workloads) & is_replica(workloads)]
     running_n = running["service_id"].value_counts().reindex(topology.services)
+    least = max(target["replicas"], 1)
     # a service never moves to fewer replicas than it has
-    replicas = running_n.fillna(0).clip(lower=max(target["replicas"], 1)).astype("int64")
+    replicas = running_n.fillna(0).clip(lower=least).astype("int64")
     share = inventory.by_service["min_healthy_pct"]
     return DataFrame({"n": replicas, "share": share.astype("float64")})
 

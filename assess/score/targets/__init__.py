@@ -152,7 +152,8 @@ class Targets(Result):
 
 def _once(opening: str, words: Series) -> list[str]:
     """Return lines of words by target, each phrase once with all targets that have it."""
-    each = words[words.ne("")].str.split("; ").explode().rename("words").reset_index()
+    phrases = words[words.ne("")].str.split("; ").explode()
+    each = phrases.rename("words").reset_index()
     targets = each.groupby("words", sort=False)["target"].agg(", ".join)
     return [
         f"{opening} at {where}: {'; '.join(same.index)}"
