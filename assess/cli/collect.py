@@ -266,6 +266,8 @@ def _gaps(coverage: DataFrame) -> DataFrame:
 @output_options
 def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output) -> None:
     """List what each source needs: options, permissions, dump commands, and the frames it fills."""
+    from pandas import DataFrame
+
     from assess.sources.catalogue import dump_script, permissions, source_types
 
     if is_policy or is_script:

@@ -325,6 +325,8 @@ def check(
     Unknown readiness counts as below the limit. A gate is open if it fails or if its state is
     unknown; a waived gate is closed.
     """
+    from pandas import DataFrame
+
     from assess.words import sentence_list
 
     limits = (min_readiness, min_coverage, max_open_gates)
