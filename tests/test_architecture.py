@@ -193,16 +193,16 @@ BUDGETS = {
     "figures": 1313,
     "report": 2154,  # a first screen, records as pages, how predictions held
     "report/explorer": 411,
-    "cli": 1945,  # the next step after an init that found nothing; swapped snapshots
+    "cli": 1947,  # the next step after an init that found nothing; swapped snapshots
     "notebooks": 470,  # the snapshot of the quarter before, where none is named
     "sample": 526,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 60_200
+MAX_PACKAGE_LINES = 60_155
 MAX_FILES = 258
-MAX_TOKENS = 423_400  # of code: the size that no layout changes
+MAX_TOKENS = 422_760  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
