@@ -392,7 +392,10 @@ def _unknown(
     return lines + [fact for fact in missing if fact not in known]
 
 
-def _changes(service_id: str, scores: Assessment) -> list[str]:
+def _changes(
+    service_id: str,
+    scores: Assessment,
+) -> list[str]:
     """List remedies of open gates, then the smallest sets of checks that change the label."""
     stops = [g for g in scores.rows_of("gates", service_id) if g["state"] in cards.STOPS]
     remedies = {gate["id"]: gate.get("remedy", "") for gate in scores.policy["gate"]}
@@ -416,7 +419,10 @@ def _changed(scores: Assessment, earlier: Assessment) -> dict[Any, list[Row]]:
     return records_by(changed_checks(scores, earlier), "service_id")
 
 
-def _since(service_id: str, scores: Assessment) -> Iterator[str]:
+def _since(
+    service_id: str,
+    scores: Assessment,
+) -> Iterator[str]:
     if scores.earlier is None:
         return
     before = scores.earlier.what_next.frame["label"].get(service_id)
