@@ -178,7 +178,7 @@ BUDGETS = {
     "sources/traces": 349,  # spans of three tools, beside graphs; kinds by names
     "sources/usage": 263,  # tables for people too; a name for what is measured of whom
     "sources/vms": 471,
-    "score": 515,  # results open figures and the explorer, and show what is unknown; the types of all arrays
+    "score": 515,  # results open figures and the explorer; the unknown; the types of all arrays
     "score/backtest": 329,
     "score/blast_radius": 2830,  # rows are weighed by tiles
     "score/claims": 835,
@@ -187,7 +187,7 @@ BUDGETS = {
     "score/incidents": 599,
     "score/readiness": 505,
     "score/validation": 843,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1905,  # systems of hosts, their kernels, builds, flags and unread images are asked too
+    "score/upgrade_churn": 1905,  # systems, their kernels, builds, flags and unread images are asked
     "score/targets": 682,  # missing prices once
     "score/what_next": 1412,
     "figures": 1313,
