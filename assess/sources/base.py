@@ -23,6 +23,7 @@ TRACED = "trace"  # rule of a name under which a service reported spans of its o
 Row = dict[str, Any]
 Rows = list[Row]
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
+FrameRows = list[FrameRow]
 Lists = dict[str, Rows]  # rows by their frame, or by what else they have in common
 Listed = TypeVar("Listed", bound=Sized)
 
@@ -347,13 +348,6 @@ def type_of(label: str) -> str:
 
 
 @cache
-def forms_of(source: str) -> Texts:
-    """Return the form of the entries of each list that a type of source reads, by list name."""
-    listed = csv_records.rows("forms")
-    return {row["list"]: row["form"] for row in listed if row["source"] == source}
-
-
-@cache
 def built_in() -> dict[str, Row]:
     """Return what `types.toml` says about each type of source of this package."""
     listed = (files("assess.sources") / "types.toml").read_text("utf-8")
@@ -411,7 +405,8 @@ class Source:
     @property
     def forms(self) -> Texts:
         """Forms of the lists in its payloads whose entries become rows, as `spoiled` takes them."""
-        return forms_of(self.type)
+        listed = csv_records.rows("forms")
+        return {row["list"]: row["form"] for row in listed if row["source"] == self.type}
 
     def check(self, options: Row) -> list[str]:
         """List the problems of a table, before anything is asked."""

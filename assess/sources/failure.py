@@ -61,13 +61,9 @@ def status_of(error: BaseException) -> str:
     # a missing file is a wrong path, not an unreachable server
     if any(not isinstance(link, FileNotFoundError) for link in system):
         return "unreachable"
-    return "parse_error" if is_misreading(error) else "unreachable"
-
-
-def is_misreading(error: BaseException) -> bool:
-    """Return whether an error arose in the code that reads, not on the way to a system."""
     # libraries derive errors of connections from the two plain classes
-    return isinstance(error, _OF_CODE) or type(error) in (Exception, RuntimeError)
+    is_of_code = isinstance(error, _OF_CODE) or type(error) in (Exception, RuntimeError)
+    return "parse_error" if is_of_code else "unreachable"
 
 
 def failure(error: Exception) -> dict[str, Any]:

@@ -5,13 +5,14 @@ All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from assess.sources.csv_records import lookup, rows, vocabulary
 
+T = TypeVar("T")
 Step = str | int  # a key of an object, or a position in a list
 Object = dict[str, Any]  # of a payload
 Words = tuple[str, ...]
@@ -123,6 +124,11 @@ def whole(value: Any, *path: Step) -> int | None:
 def first_known(*values: Any) -> Any:
     """Return the first value that is not None; None without any."""
     return next((value for value in values if value is not None), None)
+
+
+def only(found: Collection[T]) -> T | None:
+    """Return the only one; None where there is another, or none."""
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def is_true(value: Any) -> bool:

@@ -3,13 +3,13 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from assess.inventory import LASTING
 from assess.linear import Linear
-from assess.sources.values import picked, text
+from assess.sources.values import dicts, picked, text
 
 NFS = "nfs:"
 _SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers
@@ -35,6 +35,14 @@ class Mount:
     is_remote: bool = False  # whether all hosts see the same storage
     shared_as: str | None = None  # where its name does not identify it; empty: not known
     size_bytes: int | None = None
+
+
+def volume_mounts(container: Any) -> Iterator[tuple[Mount, str]]:
+    """Yield the mounts of a container in the form of Kubernetes, each with its volume's name."""
+    for entry in dicts(container, "volumeMounts"):
+        name = text(entry, "name") or text(entry, "volumeName")
+        is_writable = entry.get("readOnly") is not True
+        yield Mount(text(entry, "mountPath"), "", is_writable=is_writable), name
 
 
 COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part

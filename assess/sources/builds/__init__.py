@@ -31,6 +31,7 @@ _KEYS = Linear(r"--keyserver[ =]\"?(?:hkps?://)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})")
 _LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]*)")
 _URIS = Linear(rf"URIs:\s*{_HOST}")
 _SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
+_TOOLS = [(row["tool"], Linear(row["pattern"])) for row in rows("builds/tools")]
 _MARK = "\\"  # of a pattern of sed: archive\.debian\.org
 
 
@@ -194,15 +195,10 @@ def _words(kind: str) -> frozenset[str]:
     return frozenset(r["word"] for r in rows("builds/words") if r["kind"] == kind)
 
 
-@cache
-def _tools() -> list[tuple[str, Linear]]:
-    return [(row["tool"], Linear(row["pattern"])) for row in rows("builds/tools")]
-
-
 def tools_of(texts: Iterable[str]) -> str:
     """Return the tools that fetch packages of the distribution, joined by semicolons."""
     text = "\n".join(texts)
-    found = [tool for tool, pattern in _tools() if pattern.search(text)]
+    found = [tool for tool, pattern in _TOOLS if pattern.search(text)]
     return ";".join(found) or NOTHING
 
 

@@ -83,10 +83,6 @@ class Watch:
         self._ports[socket.process.pid].add(socket.local[1])
         self._ports[socket.process.name].add(socket.local[1])
 
-    def ports(self) -> set[int]:
-        """Return the ports on which anything listens."""
-        return {port for _, port in self.listening}
-
     def listener(self, at: Endpoint) -> Process | None:
         """Return the process that listens at an endpoint."""
         return self.listening.get(at) or self.listening.get((ANY, at[1]))

@@ -41,6 +41,7 @@ NAMED = 0.8  # confidence in a repository or project as the name of a service
 _PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
 _VERSION_LENGTH = 12  # characters of a commit
 _MINUTE = timedelta(minutes=1)
+_OF_REVISION = {"revision", "chart", "updated"}  # keys of `helm history`
 
 
 def is_production(environment: str) -> bool:
@@ -241,25 +242,17 @@ def records_in(values: Iterable[Any]) -> Rows:
     for value in values:
         pages = [dig(value, key) for key in ("workflow_runs", "items", "deployments")]
         page = next((page for page in pages if isinstance(page, list)), value)
-        records += map(_with_api_names, dicts(as_list(page)))
+        for record in dicts(as_list(page)):
+            # `gh run list` writes the keys of the API in its own way
+            is_api = "headSha" not in record
+            records.append({k if is_api else header_of(k): record[k] for k in record})
     return records
-
-
-def _with_api_names(record: Row) -> Row:
-    """Return a run with the keys of the API, which `gh run list` writes in its own way."""
-    if "headSha" not in record:
-        return record
-    return {header_of(key): value for key, value in record.items()}
 
 
 def format_of(record: Row) -> str:
     """Return the format of a record; empty if unknown."""
     # `helm list` names each release, and has its last revision only: no rate follows from it
-    is_revision = {
-        "revision",
-        "chart",
-        "updated",
-    } <= record.keys() and "name" not in record
+    is_revision = "name" not in record and record.keys() >= _OF_REVISION
     if is_revision or text(record, "kind") == "HelmRelease":
         return "helm"
     if isinstance(dig(record, "status", "history"), list):

@@ -109,9 +109,8 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     services: dict[Name, _Service] = {}
     names = {}  # by group
     for group_name, group in groups.items():
-        tags = (
-            shared.get(group_name, {}) | tags_of(group, "Tags") | {GROUP_TAG: group_name}
-        )
+        tags = shared.get(group_name, {}) | tags_of(group, "Tags")
+        tags[GROUP_TAG] = group_name
         names[group_name] = () if group_name in nodes else names_of(tags)
         for first in names[group_name][:1]:
             service = services.setdefault(first, _Service(names[group_name], tags))
@@ -180,11 +179,10 @@ def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
 
 
 def _addresses(instance: Row) -> str | None:
-    found = [text(instance, "PrivateIpAddress"), text(instance, "PublicIpAddress")]
+    every = [instance, {"PrivateIpAddress": instance.get("PublicIpAddress")}]
     for interface in dicts(instance, "NetworkInterfaces"):
-        inside = dicts(interface, "PrivateIpAddresses")
-        found += [text(address, "PrivateIpAddress") for address in inside]
-    return joined(found)
+        every += dicts(interface, "PrivateIpAddresses")
+    return joined(text(address, "PrivateIpAddress") for address in every)
 
 
 def _system(instance: Row, image: Row) -> Row:

@@ -22,6 +22,7 @@ from assess.sources.ecr.lifecycle import (
 from assess.sources.registry.rows import INDEXES, of_type
 from assess.sources.values import (
     Words,
+    by_name,
     dicts,
     dig,
     integer,
@@ -100,10 +101,7 @@ def to_indexes(manifests: Iterable[Row]) -> dict[tuple[str, str], Index]:
         # A media type alone is no proof: some tools call the manifest of one image an index.
         if not digest or not isinstance(dig(manifest, "manifests"), list):
             continue
-        children = {
-            text(child, "digest"): child for child in dicts(manifest, "manifests")
-        }
-        children.pop("", None)
+        children = by_name(manifest, "manifests", key="digest")
         index = Index(table(manifest, "annotations"), children)
         indexes[text(payload, "repositoryName"), digest] = index
     return indexes

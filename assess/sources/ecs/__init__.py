@@ -126,9 +126,7 @@ def _documents(place: DumpPlace, file: Path) -> tuple[Rows, Row]:
 
 def _dumped(place: Place) -> Payloads:
     """Read the dumps of a place; the counts of its clusters show whether they are complete."""
-    clusters = unique(
-        place.ask("ecs", "describe_clusters", "clusters") or [], "clusterArn"
-    )
+    clusters = unique(place.ask("ecs", "describe_clusters", "clusters"), "clusterArn")
     instances = ("describe_container_instances", "containerInstances")
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],

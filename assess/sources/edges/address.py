@@ -124,9 +124,8 @@ def position_of(name: str) -> str:
     """Return the role of a value by its last known word; ``own`` counts at any place; else empty."""
     words = words_of(name)
     joined = "".join(words)
-    if (
-        len(words) > 1 and words[-1] == "site"
-    ):  # AUTHORS_SITE, where SITE_URL is one's own
+    # AUTHORS_SITE, where SITE_URL is one's own
+    if len(words) > 1 and words[-1] == "site":
         return "weak"
     if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):
         return "own"
@@ -156,7 +155,8 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
         found = [_unsure(address) for address in found]
     is_secret = is_secret_name(name)
     may_be_sure = position not in ("none", "weak") and not is_secret
-    for host, port in _with_ports(text):
+    with_port = _BEFORE_PORT.findall(text.translate(_APART)) if ":" in text else []
+    for host, port in [*with_port, *_IN_BRACKETS.findall(text)]:
         address = _address(host, port)
         is_sure = may_be_sure and address and (position == "host" or address.is_outside)
         found.append(address if is_sure else _unsure(address))
@@ -176,11 +176,8 @@ def of_text(text: str) -> tuple[Address, ...]:
         url for url in _urls(text) if url and (url.port or url.host not in groups)
     ]
     apart = text.translate(_APART)
-    for host, port in [
-        *_BEFORE_PORT.findall(apart),
-        *_DEV_TCP.findall(text),
-        *_BESIDE_PORT.findall(text),
-    ]:
+    with_port = _BEFORE_PORT.findall(apart) + _DEV_TCP.findall(text)
+    for host, port in with_port + _BESIDE_PORT.findall(text):
         found.append(_address(host, port, is_sure=False))
     for host in [*_ASKED.findall(text), *_SERVER_LINE.findall(text)]:
         found.append(_address(host, is_sure=False))
@@ -207,11 +204,8 @@ def _without_own(found: Any) -> str:
 def _distinct(found: list[Address | None]) -> tuple[Address, ...]:
     """Keep each host and port once; an address with a scheme, then a sure one, wins."""
     best: dict[tuple[str, int | None], Address] = {}
-    ranked = sorted(
-        (address for address in found if address),
-        key=lambda address: (not address.scheme, not address.is_sure),
-    )
-    for address in ranked:
+    known = [address for address in found if address]
+    for address in sorted(known, key=lambda one: (not one.scheme, not one.is_sure)):
         best.setdefault((address.host, address.port), address)
     with_port = {host for host, port in best if port}
     return tuple(
@@ -270,13 +264,6 @@ def _dsn(text: str) -> Iterator[Address | None]:
     if any(mark in text for mark in "={\n"):  # pairs, JSON, a whole file
         for key, host, port in _KEYED.findall(text):
             yield from _keyed(key, host, port)
-
-
-def _with_ports(text: str) -> Iterator[tuple[str, str]]:
-    """List hosts with a port behind them: ``db:5432``, and ``mq(1414)``."""
-    if ":" in text:
-        yield from _BEFORE_PORT.findall(text.translate(_APART))
-    yield from _IN_BRACKETS.findall(text)
 
 
 def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:

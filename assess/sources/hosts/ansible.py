@@ -169,7 +169,9 @@ def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row
                 yield _SCHEMA.sub("", name), inner
         elif isinstance(value.get("plays"), list):  # the callback `json`
             yield from _of_plays(value)
-        elif are_facts(value) or failure_of(value):
+        elif any(key in _NAMED or key.startswith(_PREFIX) for key in value) or failure_of(
+            value
+        ):
             yield name, _facts_of(value)
 
 
@@ -281,12 +283,6 @@ def untagged(value: Row) -> Any:
     if "__ansible_type" in value and "value" in value:
         return value["value"]
     return value.get("__ansible_unsafe", value)
-
-
-def are_facts(document: Row) -> bool:
-    """Return whether a document has facts of a host."""
-    has_named = any(name in document for name in _NAMED)
-    return has_named or any(key.startswith(_PREFIX) for key in document)
 
 
 def plain(facts: Row) -> Row:

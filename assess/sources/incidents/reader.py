@@ -29,7 +29,7 @@ from assess.sources.incidents.times import (
     parse_time,
 )
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, dig
+from assess.sources.values import Texts, dig, only
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
 _WORDS = {
@@ -175,7 +175,7 @@ class Reader:
         cells = _labelled(cells) | cells
         listed = [*affected, *_affected(cells)]
         exact = first(cells, "service_id")[0]
-        service = first(cells, "service")[0] or _only(listed)
+        service = first(cells, "service")[0] or only({*listed})
         cause, cause_basis = self._cause(cells)
         end = self._end(cells, opened)
         if not is_plausible(opened):
@@ -187,7 +187,7 @@ class Reader:
         return {
             "incident_id": incident_id,
             "service_raw": service or None,
-            "names": _names([exact, service]),
+            "names": _names([exact, service or ""]),
             "opened_at": opened,
             "acked_at": self._acked(cells, opened),
             "severity": self._severity(cells),
@@ -419,12 +419,6 @@ def _labelled(cells: Cells) -> Cells:
     columns = vocabulary("incidents", "labels")
     known = {name for column in columns for name in HEADERS[column]}
     return {name: value for name, value in by_header.items() if name in known}
-
-
-def _only(values: Iterable[str]) -> str:
-    """Return the one text that all agree on; empty of several, and of none."""
-    distinct = {*values}
-    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _names(services: Iterable[str]) -> Names:

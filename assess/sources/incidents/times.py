@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
+from assess.sources.values import only
 
 ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error
@@ -73,7 +74,7 @@ def order_of(texts: Iterable[str]) -> str | None:
         readings = _readings(text)
         if len(readings) == 1:
             shown |= readings.keys()
-    return shown.pop() if len(shown) == 1 else None
+    return only(shown)
 
 
 def is_ambiguous(text: str) -> bool:
@@ -121,7 +122,7 @@ def _of_numbers(text: str, order: str | None) -> datetime | None:
         orders = ["ymd"]
     parts = [match[1], match[3], match[5]]
     dates = {_date(parts, one) for one in orders} - {None}
-    return _at(dates.pop(), match[6]) if len(dates) == 1 else None
+    return _at(only(dates), match[6])
 
 
 def _of_words(text: str) -> datetime | None:

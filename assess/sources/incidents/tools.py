@@ -7,6 +7,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from assess.reading import refuse_many
@@ -30,18 +31,18 @@ class Tool:
     """A paging or ticket tool."""
 
     name: str
-    lists: Words  # keys under which a page holds its incidents
-    marks: set[str]  # an incident has at least one of these keys
-    signs: set[str]  # keys that only its pages or its incidents have
     get: Callable[[api.Request], Iterator[Rows]]  # pages of incidents, live
-    others: Words  # keys of other lists that become rows
-    token: str  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
     get_services: Callable[[api.Request], Iterator[Rows]] | None
+    more: Callable[[Row], Cells | None]  # None: this is no incident
+    lists: Words  # keys under which a page holds its incidents
+    marks: Words  # an incident has at least one of these keys
+    signs: Words  # keys that only its pages or its incidents have
+    others: Words  # keys of other lists that become rows
+    token: str  # form of its header ``Authorization``
     services: str  # path of all services of an incident
     state: str  # path of its state
     over: Words  # states in which it is over
-    more: Callable[[Row], Cells | None]  # None: this is no incident
 
     def to_record(self, raw: Row, names: Names) -> Record | None:
         """Return the cells of an incident, and its services where it has several."""
@@ -134,23 +135,18 @@ _MORE = {
     "servicenow": _more_of_servicenow,
     "statuspage": _more_of_statuspage,
 }
-TOOLS = {
-    row["tool"]: Tool(
-        name=row["tool"],
-        lists=tuple(row["lists"].split()),
-        marks={*row["marks"].split()},
-        signs={*row["signs"].split()},
-        get=_GET[row["tool"]],
-        others=tuple(row["others"].split()),
-        token=row["token"],
-        get_services=_GET_SERVICES.get(row["tool"]),
-        services=row["services"],
-        state=row["state"],
-        over=tuple(row["over"].split()),
-        more=_MORE.get(row["tool"], lambda _: {}),
-    )
-    for row in rows("incidents/tools")
-}
+_LISTS = ("lists", "marks", "signs", "others", "over")
+
+
+def _tool(row: Cells) -> Tool:
+    name = row["tool"]
+    lists: Row = {column: tuple(row[column].split()) for column in _LISTS}
+    texts: Row = {column: row[column] for column in ("token", "services", "state")}
+    more: Callable[[Row], Cells | None] = _MORE.get(name, lambda _: {})
+    return Tool(name, _GET[name], _GET_SERVICES.get(name), more, **lists, **texts)
+
+
+TOOLS = {row["tool"]: _tool(row) for row in rows("incidents/tools")}
 
 
 def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
@@ -161,14 +157,14 @@ def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
         pages = [page for page in found if isinstance(page, list)]
         for page in pages or [[value]]:
             incidents += dicts(page)
-    return [row for row in incidents if tool.marks & set(row)]
+    return [row for row in incidents if not row.keys().isdisjoint(tool.marks)]
 
 
 def tool_of(values: list[Any]) -> Tool | None:
     """Return the tool that wrote pages; None where nothing in them shows it."""
     for tool in TOOLS.values():
         entries = [*incidents_in(tool, values), *dicts(values)]
-        if any(tool.signs & set(entry) for entry in entries):
+        if not {*tool.signs}.isdisjoint(chain.from_iterable(entries)):
             return tool
     return None
 

@@ -17,7 +17,17 @@ from assess.sources.kubernetes.kinds import (
     store_facts,
 )
 from assess.sources.listing import LABEL, Found, labelled, names_of
-from assess.sources.values import Texts, Words, dicts, dig, integer, table, text, texts
+from assess.sources.values import (
+    Texts,
+    Words,
+    by_name,
+    dicts,
+    dig,
+    integer,
+    table,
+    text,
+    texts,
+)
 
 JOBS = ("job", "cronjob")
 _KINDS = vocabulary("kubernetes", "controllers")
@@ -91,11 +101,9 @@ class Controller:
     @property
     def state(self) -> str:
         """State of a replica that was not seen running."""
-        has_ended = any(
-            text(c, "type") in ("Complete", "Failed") and text(c, "status") == "True"
-            for c in dicts(self.status, "conditions")
-        )
-        if has_ended and self.kind in JOBS:
+        conditions = by_name(self.status, "conditions", key="type")
+        ends = [text(conditions, end, "status") for end in ("Complete", "Failed")]
+        if "True" in ends and self.kind in JOBS:
             return "exited"
         return "declared" if self.replicas else "stopped"
 
@@ -390,12 +398,10 @@ def _select(users: list[Controller], selected: Selected) -> None:
     are_one = len({user.names[0] for user in users}) == 1
     for user in users:
         user.selected.append(selected)
-        if are_one:
-            known = {name.name for name in user.names}
-            more = [
-                (n, "kubernetes-service", 0.8) for n in selected.names if n not in known
-            ]
-            user.names += names_of(*more, namespace=selected.namespace)
+        known = {name.name for name in user.names}
+        more = [n for n in selected.names if n not in known] if are_one else []
+        named = ((name, "kubernetes-service", 0.8) for name in more)
+        user.names += names_of(*named, namespace=selected.namespace)
 
 
 def _by_selector(items: Iterable[Row]) -> dict[Selector, Rows]:

@@ -56,14 +56,6 @@ def node_hosts(nodes: Rows, cluster: str) -> Texts:
     return hosts
 
 
-def _addresses(status: Row) -> str | None:
-    return joined(
-        text(entry, "address")
-        for entry in dicts(status, "addresses")
-        if text(entry, "type").endswith("IP")
-    )
-
-
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
     status = table(node, "status")
@@ -73,6 +65,8 @@ def to_host(node: Row, host_id: str) -> Row:
     family = text(info, "operatingSystem")
     ready = table(by_name(status, "conditions", key="type"), "Ready")
     provider = text(node, "spec", "providerID").partition("://")[0]
+    listed = [e for e in dicts(status, "addresses") if text(e, "type").endswith("IP")]
+    addresses = [text(entry, "address") for entry in listed]
     named = [row for row in rows("kubernetes/node_labels") if row["label"] in labels]
     # of two labels the newer one, which comes last, counts
     places = {row["column"]: text(labels, row["label"]) or None for row in named}
@@ -86,7 +80,7 @@ def to_host(node: Row, host_id: str) -> Row:
         os_name=os_name,
         os_version=os_version,
         os_family=family if family in _FAMILIES else None,
-        addresses=_addresses(status),
+        addresses=joined(addresses),
         state=_STATES.get(text(ready, "status")),
         last_seen_at=moment(ready, "lastHeartbeatTime"),
     )

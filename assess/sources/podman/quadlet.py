@@ -116,9 +116,7 @@ class Quadlet:
     @property
     def networks(self) -> list[str]:
         """Names of the networks that it is in, as Podman knows them."""
-        flags = _flags(
-            [*as_list(self.container, "PodmanArgs"), *as_list(self.pod, "PodmanArgs")]
-        )
+        flags = _flags(self.container) | _flags(self.pod)
         networks = [*as_list(self.container, "Network"), *as_list(self.pod, "Network")]
         networks.append(flags.get("network") or flags.get("net", ""))
         return [name_of(name.partition(":")[0], self.others) for name in networks if name]
@@ -187,7 +185,7 @@ def _ordered(quadlet: Quadlet, quadlets: list[Quadlet]) -> Iterator[Row]:
 def _to_unit(quadlet: Quadlet) -> Unit:
     options = quadlet.options
     container = quadlet.container
-    flags = _flags(as_list(container, "PodmanArgs"))
+    flags = _flags(container)
     given = flags | {key: values[-1] for key, values in container.items()}
     memory = given.get("Memory") or given.get("memory") or given.get("m", "")
     image = name_of(_last(options, "Image"), quadlet.others)
@@ -249,18 +247,18 @@ def _secrets(container: Section) -> Iterator[tuple[str, str]]:
 def _listed(container: Section, key: str, flag: str) -> Words:
     """Return the words of a key, and the values of a flag that may stand several times."""
     words = _words(" ".join(container.get(key, [])))
-    handed = _flag_list(as_list(container, "PodmanArgs"))
+    handed = _flag_list(container)
     return (*words, *(value for name, value in handed if name == flag))
 
 
-def _flags(lines: list[str]) -> Texts:
+def _flags(section: Section) -> Texts:
     """Return the flags that are handed to ``podman run``; one without a value is empty."""
-    return dict(_flag_list(lines))
+    return dict(_flag_list(section))
 
 
-def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
+def _flag_list(section: Section) -> list[tuple[str, str]]:
     flags = []
-    for word in _words(" ".join(lines)):
+    for word in _words(" ".join(as_list(section, "PodmanArgs"))):
         if word.startswith("-"):
             name, _, value = word.lstrip("-").partition("=")
             flags.append((name, value))

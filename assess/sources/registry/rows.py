@@ -18,6 +18,7 @@ from assess.sources.values import (
     int_of,
     joined,
     moment,
+    only,
     picked,
     text,
     texts,
@@ -268,7 +269,7 @@ def to_dumped(value: Any) -> Rows:
         **picked(value, "skopeo image"),
         "layers_n": len(texts(value, "Layers")) or None,
         "size_bytes": total(_count(layer, "Size") for layer in layers),
-        "schema": kinds.pop() if len(kinds) == 1 else None,
+        "schema": only(kinds),
         **keep_base(dig(value, "Labels")),
     }
     return _dumped(text(value, "Name"), dig(value, "Digest"), kept)

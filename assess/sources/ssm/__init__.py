@@ -14,7 +14,16 @@ from assess.sources.hosts.rows import (
     system_of,
     to_batch,
 )
-from assess.sources.values import dicts, dig, integer, picked, table, text, without_none
+from assess.sources.values import (
+    dicts,
+    dig,
+    integer,
+    only,
+    picked,
+    table,
+    text,
+    without_none,
+)
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -92,7 +101,17 @@ def to_hosts(
 
 def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
     name = text(node, "ComputerName") or identifier
-    return PlainHost(name, place.scope, _facts(node, place), cloud_id=identifier)
+    is_online = text(node, "PingStatus") == "Online"
+    facts = {
+        **without_none(picked(node, "ssm machine")),
+        # mi-…: a machine elsewhere that is registered with Systems Manager
+        "provider": "aws" if text(node, "InstanceId").startswith("i-") else None,
+        "account": place.account,
+        "region": place.region or None,
+        "state": "running" if is_online else None,
+        **system_of(node.get("PlatformName"), node.get("PlatformVersion")),
+    }
+    return PlainHost(name, place.scope, facts, cloud_id=identifier)
 
 
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
@@ -101,20 +120,6 @@ def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     node = table(entity, "Data", "AWS:InstanceInformation", "Content", 0)
     is_gone = text(node, "InstanceStatus").lower() in ("terminated", "stopped")
     return None if is_gone or not identifier else _to_host(identifier, node, place)
-
-
-def _facts(node: Row, place: Place) -> Row:
-    identifier = text(node, "InstanceId")
-    is_online = text(node, "PingStatus") == "Online"
-    return {
-        **without_none(picked(node, "ssm machine")),
-        # mi-…: a machine elsewhere that is registered with Systems Manager
-        "provider": "aws" if identifier.startswith("i-") else None,
-        "account": place.account,
-        "region": place.region or None,
-        "state": "running" if is_online else None,
-        **system_of(node.get("PlatformName"), node.get("PlatformVersion")),
-    }
 
 
 def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:
@@ -138,8 +143,8 @@ def _kernel(applications: Rows) -> Row:
         for application in applications
         if _KERNEL.fullmatch(name := text(application, "Name"))
     }
-    is_one = len(kernels) == 1 and "" not in kernels
-    return {"kernel": kernels.pop()} if is_one else {}
+    kernel = only(kernels)
+    return {"kernel": kernel} if kernel else {}
 
 
 def _release(application: Row) -> str:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from assess.sources.base import Asked, Row, option_problems
+from assess.sources.base import Asked, Row
 from assess.sources.docker.client import connect, endpoint_of, failure, problems_of
 from assess.sources.listing import Found, Listing, ListSource, Sorted, take_entries
 from assess.sources.redact import strip_credentials
@@ -24,7 +24,7 @@ class SwarmSource(ListSource):
 
     def check(self, options: Row) -> list[str]:
         """List problems of the options."""
-        return [*problems_of(options), *option_problems(self, options)]
+        return problems_of(self, options)
 
     def sort(self, document: Any) -> Sorted:
         """Sort services, nodes and tasks by their keys."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from assess.frames import EXTERNAL
@@ -102,15 +103,11 @@ def _first_answer(
     return FORMATS[formats[-1]](web, until, hours, call)
 
 
-def get_jaeger(web: Web, until: datetime, hours: float, call: Call) -> Rows:
-    """Ask Jaeger's query service."""
-    answer = web.json("api/dependencies", params=_window(until, hours))
-    return _checked([answer], call)
-
-
-def get_zipkin(web: Web, until: datetime, hours: float, call: Call) -> Rows:
-    """Ask Zipkin."""
-    answer = web.json("api/v2/dependencies", params=_window(until, hours))
+def _get_links(path: str, web: Web, until: datetime, hours: float, call: Call) -> Rows:
+    """Ask Jaeger's query service, or Zipkin."""
+    end = int(until.timestamp() * 1000)
+    params = {"endTs": end, "lookback": int(hours * 3_600_000)}
+    answer = web.json(path, params=params)
     return _checked(answer if isinstance(answer, list) else [answer], call)
 
 
@@ -135,8 +132,8 @@ def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> Row
 
 
 FORMATS: dict[str, Callable[[Web, datetime, float, Call], Rows]] = {
-    "jaeger": get_jaeger,
-    "zipkin": get_zipkin,
+    "jaeger": partial(_get_links, "api/dependencies"),
+    "zipkin": partial(_get_links, "api/v2/dependencies"),
     "servicegraph": get_servicegraph,
 }
 
@@ -175,10 +172,6 @@ class TracesSource(Source):
             )
             edges.sort(key=lambda edge: -(edge["calls"] or 0))
         batch.add("dependencies", *edges[:MAX_EDGES])
-
-
-def _window(until: datetime, hours: float) -> dict[str, int]:
-    return {"endTs": int(until.timestamp() * 1000), "lookback": int(hours * 3_600_000)}
 
 
 def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> Rows:

@@ -44,6 +44,7 @@ _PERCENT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*")
 _WORDS = re.compile(r"[-_. %/]")
 _STATS = re.compile(r"\s*CONTAINER\b.*CPU %")  # the heads of a table for people
 _COLUMNS = re.compile(r"\s{2,}")
+# The heads of what `kubectl top pods` prints.
 _TOP = re.compile(r"^\s*(?:NAMESPACE\s+)?(?:POD|NAME)\s.*CPU\(cores\)", re.MULTILINE)
 _METRICS = vocabulary("usage", "metrics")
 _NAMED = vocabulary("usage", "words")
@@ -66,11 +67,6 @@ class Sample(NamedTuple):
 
 Read = tuple[list[Sample], int]  # samples, and how many entries are none
 Point = tuple[float, float]  # time [s], value
-
-
-def is_top(content: str) -> bool:
-    """Return whether a text is what ``kubectl top pods`` prints."""
-    return _TOP.search(content[:2000]) is not None
 
 
 def of_top(content: str, at: float) -> Read:
@@ -111,13 +107,9 @@ def of_documents(values: list[Any], stem: str, at: float) -> Read:
     for value in values:
         samples = next((read for f in _FORMS if (read := f(value, stem, at))), [])
         found += samples
-        unread_n += not samples and not _is_empty(value)
+        is_empty = [] in (dig(value, "items"), dig(value, "data", "result"))
+        unread_n += not samples and not is_empty  # of a known form, and lists nothing
     return found, unread_n
-
-
-def _is_empty(value: Any) -> bool:
-    """Return whether an answer of a known form lists nothing."""
-    return dig(value, "items") == [] or dig(value, "data", "result") == []
 
 
 def _each(about: About, sizes: dict[str, float | None], at: float) -> list[Sample]:
@@ -332,7 +324,7 @@ def read_samples(file: Path, call: Call) -> list[Sample]:
     if text is None:
         return []
     at = file.stat().st_mtime
-    if is_top(text):
+    if _TOP.search(text[:2000]):
         found, unread_n = of_top(text, at)
     else:
         is_table = _STATS.match(text) is not None

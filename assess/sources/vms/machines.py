@@ -3,14 +3,12 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, rows, vocabulary
 from assess.sources.hosts.rows import PlainHost, filled, system_of
 from assess.sources.values import (
     MIB,
-    Texts,
     cell,
     dicts,
     dig,
@@ -24,6 +22,7 @@ from assess.sources.values import (
 _GROUPED = re.compile(r"\d{1,3}(?:[.,'’\s]\d{3})+")  # 16.384 of an export in German
 _WHOLE = re.compile(r"(\d{1,12})(?:[.,]0+)?")
 _TRUE = vocabulary("vms", "yes")
+_STATES = {row["word"]: row for row in rows("vms/states")}
 _BITS = re.compile(r"\((?:32|64)[- ]?bit\)", re.IGNORECASE)
 # CentOS 4/5/6/7: which is unknown
 _RANGE = re.compile(r"(?<!\d)\d++(?:/\d++)++| or later.*| \(.*")
@@ -50,14 +49,9 @@ def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> 
     return Machine(host, is_template)
 
 
-@cache
-def _states() -> dict[str, Texts]:
-    return {row["word"]: row for row in rows("vms/states")}
-
-
 def power(word: str) -> Row:
     """Return the power state and the state of a machine; other words are unknown."""
-    known = _states().get(" ".join(word.lower().split()))
+    known = _STATES.get(" ".join(word.lower().split()))
     if known is None:
         return {"power_state": "unknown"}
     return {"power_state": known["power"], "state": known["state"]}
