@@ -30,7 +30,7 @@ def decision(scores: Assessment) -> Section:
     return Section("decision", "Decision", parts=tables, facts=answers(scores))
 
 
-_LISTED = ["MOVE NOW", "PILOT", "PREPARE"]
+_LISTED = ["MOVE NOW", "PILOT", "LATER", "PREPARE"]
 
 
 def ranking(scores: Assessment, pictures: Pictures) -> Section:

@@ -22,6 +22,7 @@ from assess.sources.values import Texts, Words
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
 Rows = list[Row]
+Keyed = dict[str, Row]  # by an id or a name
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
 FrameRows = list[FrameRow]
 Lists = dict[str, Rows]  # rows by their frame, or by what else they have in common
@@ -348,7 +349,7 @@ def type_of(label: str) -> str:
 
 
 @cache
-def built_in() -> dict[str, Row]:
+def built_in() -> Keyed:
     """Return what `types.toml` says about each type of source of this package."""
     listed = (files("assess.sources") / "types.toml").read_text("utf-8")
     return tomllib.loads(listed)

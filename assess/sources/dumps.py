@@ -23,8 +23,8 @@ YAML_SUFFIXES = (".yaml", ".yml")
 _PATIENCE = 20  # values without an end that are looked for in all of a text
 _DECODER = json.JSONDecoder()
 _GAP = re.compile(r"[\s,\[\]]*")
-TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
-_TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")
+_TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
+TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")  # has to be rendered first
 _DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)  # begins one, even within a text
 
 Files = list[tuple[str, Path]]  # each with its scope
@@ -183,9 +183,7 @@ def decoded(text: str, row: Row) -> list[Any]:
     """Read the JSON values of a text; the coverage row says what could not be read."""
     values, rest = decode_values(text)
     if rest:
-        row |= broken(rest, is_some=bool(values))
-        if is_template(text):
-            row["hint"] = TEMPLATE_HINT
+        row |= broken(rest, text, is_some=bool(values))
     return values
 
 
@@ -210,8 +208,8 @@ def _broken_yaml(error: Exception, text: str) -> Row:
     place = f" near line {mark.line + 1}" if mark else ""
     columns = failure(error)
     hint = columns["hint"] if type(error) is ValueError else f"this is no YAML{place}"
-    if is_template(text):
-        hint = TEMPLATE_HINT
+    if TEMPLATE.search(text):
+        hint = _TEMPLATE_HINT
     return columns | {"status": "parse_error", "hint": hint}
 
 
@@ -225,13 +223,8 @@ def _whole_documents(text: str) -> list[Any]:
     return documents
 
 
-def is_template(text: str) -> bool:
-    """Return whether a text is a template that has to be rendered first."""
-    return _TEMPLATE.search(text) is not None
-
-
-def broken(rest: str, *, is_some: bool = False) -> Row:
-    """Return the columns of a coverage row for text that is not JSON from this point on."""
+def broken(rest: str, text: str = "", *, is_some: bool = False) -> Row:
+    """Return the columns of a coverage row for a text that is not JSON from this rest on."""
     hint = f"it is not JSON: {HINTS['parse_error']}"
     if is_some:
         hint = "it is cut off, or not JSON; dump it again"
@@ -239,8 +232,8 @@ def broken(rest: str, *, is_some: bool = False) -> Row:
         hint = "it is empty: the command that writes it failed; dump it again"
     elif rest.lstrip()[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
         hint = "this is a web page, not JSON: a login or a proxy answered instead"
-    elif is_template(rest):
-        hint = "this is a template, not what it makes: render it first"
+    elif TEMPLATE.search(text or rest):
+        hint = _TEMPLATE_HINT
     status = "partial" if is_some else "parse_error"
     return {"status": status, "error_class": "JSONDecodeError", "hint": hint}
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from assess.errors import AssessError
@@ -22,8 +24,9 @@ BUGS = (AssertionError, NameError, NotImplementedError)
 # Messages of these are written for people, and name no secret once they are scrubbed.
 FOR_PEOPLE = (ValueError, csv.Error, AssessError)
 
-_OF_CODE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
-_UNREADABLE = (UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
+# Raised by what is read and by code that stumbles over it: their words are no system's answer.
+_STUMBLES = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_UNREADABLE = (*_STUMBLES, UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
@@ -48,11 +51,11 @@ def _answer_of(error: BaseException) -> Texts:
 
 def status_of(error: BaseException) -> str:
     """Classify an error as a coverage status, by its HTTP code, else by its causes and words."""
+    if isinstance(error, _UNREADABLE):  # "position 403" in its message is no code
+        return "parse_error"
     # the code is exact, where words of a message are a guess
     if answer := _answer_of(error):
         return answer["status"]
-    if isinstance(error, _UNREADABLE):  # "position 403" in its message is no code
-        return "parse_error"
     text = words_of(error)
     for row in _FAILURES:
         if row["words"] and re.search(row["words"], text):
@@ -62,14 +65,24 @@ def status_of(error: BaseException) -> str:
     if any(not isinstance(link, FileNotFoundError) for link in system):
         return "unreachable"
     # libraries derive errors of connections from the two plain classes
-    is_of_code = isinstance(error, _OF_CODE) or type(error) in (Exception, RuntimeError)
-    return "parse_error" if is_of_code else "unreachable"
+    is_plain = isinstance(error, ValueError) or type(error) in (Exception, RuntimeError)
+    return "parse_error" if is_plain else "unreachable"
+
+
+def hint_of(error: BaseException, status: str) -> str | None:
+    """Return what to do about an error; where it arose, if the code of a reader is to blame."""
+    if status != "parse_error" or isinstance(error, (*FOR_PEOPLE, OSError)):
+        return HINTS.get(status)
+    places = [f"{f.filename}:{f.lineno}" for f in extract_tb(error.__traceback__)]
+    place = "/".join(Path(*places[-1:]).parts[-2:])
+    kind = type(error).__name__
+    return f"{kind} in the code of this source, at {place}: report it, and leave out what it fails on"
 
 
 def failure(error: Exception) -> dict[str, Any]:
     """Return the columns of coverage that explain an error, without secrets; its note is the hint."""
     status = status_of(error)
-    hint = _answer_of(error).get("hint", HINTS.get(status))
+    hint = _answer_of(error).get("hint") or hint_of(error, status)
     notes = getattr(error, "__notes__", ())
     if notes and not isinstance(error, AssessError):  # whose note is for its traceback
         hint = notes[0]

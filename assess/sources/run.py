@@ -25,7 +25,7 @@ from assess.execution import Cluster, Tell, current
 from assess.sources.base import Batch, Batches, Row, Rows, Source, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
-from assess.sources.failure import FOR_PEOPLE, HINTS, status_of
+from assess.sources.failure import hint_of, status_of
 from assess.sources.joining.identity import Rules, read_map
 from assess.sources.redact import mask_tables, scrub
 from assess.sources.values import as_list
@@ -237,11 +237,8 @@ def _finished(task: Task, outcome: Batch | BaseException) -> Batch:
         _log.debug("source %s failed", task.label, exc_info=outcome)
         status = status_of(outcome)
         kind = type(outcome).__name__
-        hints = [scrub(str(outcome)) or kind, HINTS.get(status)]
-        if status == "parse_error" and not isinstance(outcome, FOR_PEOPLE):
-            hints[1] = f"{kind} in the code of this source: --debug shows where"
+        hint = "; ".join(filter(None, [scrub(str(outcome)), hint_of(outcome, status)]))
         batch = Batch()
-        hint = "; ".join(filter(None, hints))
         batch.cover(task.scope, "collect", status, error_class=kind, hint=hint)
         return batch
     rows = [row for rows in outcome.rows.values() for row in rows]
@@ -321,9 +318,8 @@ def in_two_rounds(tasks: list[Task], progress: Tell | None = None) -> Batches:
         batches |= side_by_side(second, following, report)
     except Interrupted as interrupt:
         batches |= interrupt.batches
-        threads = _TaskThreads(
-            [t for t in tasks if t.label not in batches], collecting, None
-        )
+        waiting = [task for task in tasks if task.label not in batches]
+        threads = _TaskThreads(waiting, collecting, None)
         threads.cut()
         raise Interrupted([*batches.items(), *threads.batches]) from None
     return [(task.label, batches[task.label]) for task in tasks]

@@ -446,6 +446,56 @@ def test_finding_leads_to_the_rows_behind_a_number(browser, file):
     page.locator(".x-body").get_by_text("Facts to find out").first.wait_for()
 
 
+@pytest.fixture(scope="module")
+def named(policy):
+    """Elements whose names are longer in a snapshot than on a page."""
+    tables = {
+        "services": pd.DataFrame(
+            {"service_id": ["orders", "orders-db"], "platform": ["docker", "host"]}
+        ),
+        "hosts": pd.DataFrame({"host_id": ["vm_1"], "az": "zone_a"}),
+        "workloads": pd.DataFrame(
+            {
+                "workload_id": ["w1", "w2"],
+                "service_id": ["orders", "orders-db"],
+                "host_id": "vm_1",
+                "state": "running",
+                "image_ref": [f"docker.io/shop/orders@sha256:{'ab' * 32}", None],
+            }
+        ),
+        "dependencies": pd.DataFrame(
+            {
+                "src_id": ["orders"],
+                "dst_id": ["ext:mail.example"],
+                "kind": ["call"],
+                "evidence": ["a flow"],
+            }
+        ),
+    }
+    inventory = assess.from_frames(tables, snapshot_at="2026-09-30")
+    return Assessment(inventory, policy)
+
+
+def test_elements_have_the_names_of_the_report(browser, named, tmp_path):
+    page = opened(browser, [named.what_next, named.readiness, named.blast_radius], tmp_path)
+    elements = text_of(page, explorer.address("blast"))
+    assert "outside mail.example\t" in elements
+    assert "image shop/orders@abababab\t" in elements
+    assert page.locator(".x-body").get_by_role("link", name="mail.example").count() == 1
+    fails = text_of(page, explorer.address("fails", "ext", "ext:mail.example"))
+    assert fails.startswith("When outside mail.example fails")
+    move = text_of(page, explorer.address("service", "orders-db"))
+    assert "It leaves host vm_1. It joins engine docker 29." in move
+    assert page.complaints == []
+
+
+def test_a_question_finds_a_short_word_within_a_name(browser, named, tmp_path):
+    page = opened(browser, [named.what_next, named.readiness, named.blast_radius], tmp_path)
+    text_of(page, explorer.address("find"))
+    page.get_by_label("Find", exact=True).fill("what breaks if db is down")
+    assert page.locator(".x-table tbody a").first.inner_text() == "orders-db"
+
+
 def test_a_view_that_does_not_exist_says_so(browser, file):
     page = opened_at(
         browser, f"{file}#explore/service/no%zz such?weights=a&good=x/y&give=9"

@@ -68,7 +68,7 @@ def test_what_is_empty_says_why_and_explains_nothing_that_is_not_there(policy):
     text = report.to_markdown()
     page = report.to_html()
     for reason in (
-        "No candidate qualifies to move, pilot or prepare",
+        "No candidate is ready or can be prepared",
         "No service competes: none is outside of containers.",
         "No failure was observed yet: nothing shows how well they hold.",
         "Nothing whose version is known has an announced date",

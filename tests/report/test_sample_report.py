@@ -49,6 +49,15 @@ def test_scores_of_a_second_process_make_the_tables_that_are_asked_for_later(mad
     assert len(was)
 
 
+def test_the_short_list_has_every_candidate_that_is_ready_or_can_be_prepared(made):
+    (decision, *_) = made.sections
+    (listed, *_) = decision.parts
+    labels = made.scores.what_next.frame["label"]
+    wanted = ["MOVE NOW", "PILOT", "LATER", "PREPARE"]
+    assert list(listed.frame["service_id"]) == list(labels.index[labels.isin(wanted)])
+    assert {*listed.frame["label"]} == {*wanted}
+
+
 @pytest.mark.parametrize("name", ["index.html", "report.md"])
 def test_the_committed_report_is_rebuilt_byte_for_byte(written, name):
     is_same = (written / name).read_bytes() == (COMMITTED / name).read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.client
 import json
+import re
 import time
 
 import pytest
@@ -108,6 +109,36 @@ def test_an_error_ends_in_the_row_and_the_source_goes_on(error, status):
     row = settled(raising(error))
     assert (row["status"], row["error_class"]) == (status, type(error).__name__)
     assert row["hint"]
+
+
+def nested(depth):
+    return nested(depth + 1)
+
+
+@pytest.mark.parametrize(
+    "stumbles",
+    [
+        lambda: {}["connection timed out"],
+        lambda: [].pop(403),
+        lambda: None.permission,
+        lambda: 1 / 0,
+        lambda: nested(0),
+    ],
+)
+def test_a_bug_of_a_reader_is_no_answer_of_a_system(stumbles):
+    row = settled(lambda call: stumbles())
+    assert row["status"] == "parse_error"
+    assert re.search(r"code of this source, at sources/test_calls.py:\d+: ", row["hint"])
+
+
+def test_a_bug_while_an_answer_is_read_is_not_that_answer():
+    def work(call):
+        try:
+            raise HttpError(404, {})
+        except HttpError:
+            return {}["Id"]
+
+    assert settled(work)["status"] == "parse_error"
 
 
 def test_what_came_before_an_error_makes_it_partial():

@@ -221,6 +221,32 @@ def test_a_log_of_changes_is_folded_to_the_last_state(tmp_path):
     assert (coverage["rows"], coverage["expected"], coverage["status"]) == (2, 2, "ok")
 
 
+def test_requests_and_cancelled_tickets_are_no_incidents(tmp_path):
+    text = """Issue key,Issue Type,Status,Created,Outward issue link (Duplicate)
+OPS-1,[System] Incident,Done,2026-04-01 10:00,
+OPS-2,Service Request,Done,2026-04-02 10:00,
+OPS-3,Incident,Canceled,2026-04-03 10:00,
+OPS-4,Incident,Done,2026-04-04 10:00,OPS-1
+"""
+    rows, coverage = read(tmp_path, text)
+    assert set(rows) == {"OPS-1", "OPS-4"}
+    assert rows["OPS-4"]["duplicate_of"] == "OPS-1"
+    assert coverage["hint"] == "left out 2: cancelled, or of another type"
+
+
+def test_when_it_began_comes_before_when_it_was_written_down(tmp_path):
+    text = "id,created,begin\n1,2026-04-01T10:20:00Z,2026-04-01T10:00:00Z\n"
+    rows, _ = read(tmp_path, text)
+    assert rows["1"]["opened_at"] == datetime(2026, 4, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("seconds", ["1e12", "9" * 400, "-5", "inf"])
+def test_an_acknowledgement_after_ages_is_unknown(tmp_path, seconds):
+    text = f"id,opened_at,seconds_to_first_ack\n1,2026-04-01T10:00:00Z,{seconds}\n"
+    rows, _ = read(tmp_path, text)
+    assert rows["1"]["acked_at"] is None
+
+
 def test_the_order_of_rows_of_a_log_changes_nothing(tmp_path):
     head, *lines = LOG.splitlines()
     there, _ = read(tmp_path, LOG)

@@ -111,7 +111,8 @@ def test_opsgenie_names_services_by_their_list():
         None,
         (),
     )
-    assert second["resolved_basis"] == "updatedAt"
+    # a note that somebody adds later moves it too
+    assert (second["resolved_basis"], second["ttr_s"]) == ("updatedAt", None)
     alone = incidents(read("opsgenie", "opsgenie/incidents.json"))
     assert next(iter(alone.values()))["service_raw"].startswith("5a4aa2f0")
 
@@ -393,6 +394,46 @@ def test_objects_of_a_tool_that_nobody_knows_are_read_as_a_table(tmp_path):
         assert "resolved_at" not in second
         assert "hunter2" not in str(batch.rows)
         assert batch.coverage[0]["status"] == "ok"
+
+
+def issue(number, *labels, **more):
+    times = {"created_at": "2026-03-01T08:00:00Z", "closed_at": "2026-03-01T09:00:00Z"}
+    named = [{"name": label, "color": "ededed"} for label in labels]
+    return {"number": number, "title": "x", "labels": named, **times, **more}
+
+
+ISSUES = [
+    issue(1, "incident", "service:till"),
+    issue(2, "feature"),
+    issue(3),
+    issue(4, "incident", pull_request={"url": "x"}),
+]
+TYPED = [
+    {"iid": 1, "issue_type": "incident", "labels": ["service::till"]},
+    {"iid": 2, "issue_type": "issue", "labels": []},
+]
+
+
+@pytest.mark.parametrize(
+    ("issues", "found", "hint"),
+    [
+        (ISSUES, {"1"}, "left out 2: cancelled, or of another type"),
+        (ISSUES[1:3], {"2", "3"}, None),  # nobody labels incidents there: any may be one
+        ([issue(row["iid"]) | row for row in TYPED], {"1"}, "left out 1: "),
+        (
+            [issue(5, state="open"), issue(6, state="cancelled")],
+            {"5"},
+            "left out 1: ",
+        ),
+    ],
+)
+def test_what_an_issue_tracker_calls_no_incident_is_none(tmp_path, issues, found, hint):
+    (tmp_path / "issues.json").write_text(json.dumps(issues))
+    batch = IncidentsSource().collect({"path": "issues.json"}, tmp_path, Deadline(10))
+    assert {row["incident_id"] for row in batch.rows["incidents"]} == found
+    (row,) = batch.coverage
+    assert str(row.get("hint")).startswith(str(hint))
+    assert (row["status"], row["rows"], row["expected"]) == ("ok", *[len(found)] * 2)
 
 
 def test_json_of_nothing_known_says_so(tmp_path):

@@ -72,7 +72,7 @@ def test_jaeger():
     edge = found["checkout", "payment", "call"]
     assert (edge["calls"], edge["evidence"]) == (1200, "traces")
     assert "error_rate" not in edge
-    assert "window_hours" not in edge
+    assert edge["window_hours"] is None
     assert [(row["status"], row["rows"]) for row in batch.coverage] == [("ok", 3)]
     assert SECRET not in repr(batch)
 
@@ -258,6 +258,42 @@ def test_spans_are_added_up_to_edges(tmp_path, spans):
     assert (call["dst"].rule, query["dst"].rule) == ("trace", "trace-peer")
     (row,) = batch.coverage
     assert (row["status"], row["rows"]) == ("ok", 4)
+
+
+@pytest.mark.parametrize(
+    ("callee", "kind"),
+    [
+        ("redis", "cache"),
+        ("orders-mysql", "data"),
+        ("kafka", "queue"),
+        ("user-cache", "call"),  # may be a service that is called so
+        ("redis-exporter", "call"),
+    ],
+)
+def test_a_callee_with_the_name_of_a_product_is_of_its_kind(callee, kind, tmp_path):
+    links, _ = to_links([{"data": [{"parent": "shop", "child": callee, "callCount": 1}]}])
+    assert [link["kind"] for link in links] == [kind]
+    spans = [otlp_span("a", "", 3, ("server.address", callee))]
+    (tmp_path / "spans.json").write_text(json.dumps(resource_spans("shop", spans)))
+    assert set(edges(read("spans.json", tmp_path))) == {("shop", callee, kind)}
+
+
+def resource_spans(service, spans):
+    return [{"resourceSpans": [otlp_batch(service, "scopeSpans", *spans)]}]
+
+
+def test_who_sends_and_who_receives_need_the_broker_between_them(tmp_path):
+    broker = (("messaging.system", "kafka"), ("server.address", "kafka"))
+    both = [
+        *resource_spans("shop", [otlp_span("a", "", 4, *broker)]),
+        *resource_spans("mailer", [otlp_span("b", "a", 5, *broker)]),
+    ]
+    (tmp_path / "spans.json").write_text(json.dumps(both))
+    assert set(edges(read("spans.json", tmp_path))) == {
+        ("shop", "mailer", "queue"),
+        ("shop", "kafka", "queue"),
+        ("mailer", "kafka", "queue"),
+    }
 
 
 def test_a_call_to_the_own_host_names_nobody(tmp_path):

@@ -24,7 +24,7 @@ from assess.score.what_next.labels import GATED_INSIDE, LABELS
 from assess.score.what_next.ranking import CHANCES, Ranking
 from assess.score.what_next.smaa import GRID, POOL
 from assess.untrusted import clean
-from assess.words import is_unknown, moment
+from assess.words import SHORTER, element_labels, is_unknown, moment
 
 Json = dict[str, Any]
 NUMBER_DIGITS = 6  # far beyond what is printed: a number that is rounded twice may differ
@@ -318,10 +318,10 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
         "next": _numbers(100 * frame[["next_lo", "next_hi"]].astype("Float64")),
         "how": texts.column(blast.how.reindex(elements)),
         "nodes": texts.column(nodes),
+        "shorter": [[long, by.replace("\\", "$")] for long, by in SHORTER.items()],
         "affected": _affected(blast),
         "edges": [topology.callee.tolist(), topology.caller.tolist()],
         "p": [_numbers(edges[level]) for level in ("point", "hi")],
-        "edge_kinds": texts.column(edges["kinds"]),
         "direct": [column.tolist() for column in topology.initial_failures["point"]],
         "placed": pd.Index(names).isin(topology.placed).astype(int).tolist(),
         "frozen": _pairs(blast.details["frozen"], blast),
@@ -329,7 +329,6 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
         "exposure": _numbers(services[["exposure_n", "exposure_hi"]]),
         "minutes": _numbers(services[MINUTES].to_numpy(object)),
         "delta": _numbers(100 * services[DELTA].astype("Float64")),
-        "callers_seen": texts.column(services["callers_seen"]),
     }
 
 
@@ -352,11 +351,9 @@ def _pairs(table: pd.DataFrame, blast: BlastRadius) -> list[list[int]]:
 def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
     """Return the elements that a move leaves (-1) and joins (1): element, service, sign, words."""
     table = blast.details["relocation"]
-    kinds = table["element_kind"].astype("str")
-    words = kinds + " " + table["element"].astype("str")
+    words = element_labels(table["element_kind"], table["element"])
     signs = table["sign"].astype(int).tolist()
-    shown = texts.column(words.str.replace("_", " "))
-    return [*_pairs(table, blast), signs, shown]
+    return [*_pairs(table, blast), signs, texts.column(words)]
 
 
 def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:

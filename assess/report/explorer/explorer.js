@@ -106,18 +106,20 @@ const TABS = [
   ["blast", "Blast radius", "blast"],
   ["targets", "Targets", "targets"],
 ];
-const ASKING = new Set("what which when where whose does should would could that this with from have many most service services".split(" "));
+const ASKING = new Set(("a an and are at be by can do does for from go have how if in is it its many most my no of on or our "
+  + "service services should so that the this to up was we what when where which who whose why will with would could you").split(" "));
 const escaped = (text) => encodeURIComponent(text.toWellFormed?.() ?? text);
 
 /** Things that a word names, then those whose kind, name or question has any; a rare word counts more. */
-function about(things, asked) {
+function related(things, asked) {
   const weights = new Map();
   const text = ({ kind, text, note }) => `${kind} ${text} ${typeof note === "string" ? note : ""}`.toLowerCase();
+  const hasPart = (thing, word) => thing.text.toLowerCase().split(/[-_./:@]/).includes(word);
   for (const word of asked) {
-    // such words are in nearly every text: only a whole name counts
-    const isPlain = word.length < 4 || ASKING.has(word);
+    // a word of questions is in nearly every text, and a short one inside of other words
+    const isContained = (thing) => !ASKING.has(word) && (hasPart(thing, word) || (word.length > 3 && text(thing).includes(word)));
     const isName = (thing) => thing.text.toLowerCase() === word;
-    const found = things.filter((thing) => isName(thing) || (!isPlain && text(thing).includes(word)));
+    const found = things.filter((thing) => isName(thing) || isContained(thing));
     for (const thing of found) weights.set(thing, (weights.get(thing) ?? 0) + isName(thing) + 1 / found.length);
   }
   return [...weights].sort(([, a], [, b]) => b - a).map(([thing]) => thing);
@@ -145,6 +147,11 @@ class Explorer {
 
   text(at) {
     return at < 0 ? "" : this.data.texts[at];
+  }
+
+  /** The name of an element as people read it. */
+  elementName(text) {
+    return this.data.blast.shorter.reduce((cut, [long, by]) => cut.replace(new RegExp(long), by), text);
   }
 
   // -- where we are: every view has an address --
@@ -536,7 +543,7 @@ class Explorer {
       const asked = lower.split(/[\s?!,;:"']+/).filter(Boolean);
       const named = things.filter(({ text }) => text.toLowerCase().includes(lower));
       // no name has it all: what most of its words are about
-      const hits = named.length ? named : about(things, asked);
+      const hits = named.length ? named : related(things, asked);
       const starts = (thing) => !thing.text.toLowerCase().startsWith(lower);
       if (lower && named.length) hits.sort((a, b) => starts(a) - starts(b));
       const rows = hits.map(({ kind, text, href, note }) => () => [kind, h("a", { href }, name(text)), typeof note === "function" ? note() : note]);
@@ -572,7 +579,7 @@ class Explorer {
     for (const { id, question } of facts?.checks ?? []) things.push({ kind: "check", text: id, href: this.link("check", id), note: question });
     blast?.elements.forEach((at, i) => {
       const kind = this.text(blast.kinds[i]);
-      if (kind !== "service") things.push({ kind: words(kind), text: this.text(at), href: this.link("fails", kind, this.text(at)), note: "" });
+      if (kind !== "service") things.push({ kind: words(kind), text: this.elementName(this.text(at)), href: this.link("fails", kind, this.text(at)), note: "" });
     });
     return things;
   }
@@ -614,10 +621,10 @@ class Explorer {
         [["Service"], ["Label"], ["State"], ["Evidence"], ["Team"]], rows, { most: 20 })];
     }
     // every service of a label has that label; its reason differs
-    const [title, told] = kind === "label" ? ["Why", (i) => this.about(i, 3)] : ["Label", (i) => this.badge(this.labelNow(i))];
+    const [title, cell] = kind === "label" ? ["Why", (i) => this.about(i, 3)] : ["Label", (i) => this.badge(this.labelNow(i))];
     return [...head, this.marked(), this.table(kind, "Services, best first",
       [["Service"], ["Readiness", true], ["Team"], ["Runs on"], [title]],
-      members.map((i) => () => [this.serviceLink(i), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, 1), told(i)]), { most: 20 })];
+      members.map((i) => () => [this.serviceLink(i), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, 1), cell(i)]), { most: 20 })];
   }
 
   /** What a check or gate asks, why, what mends it, and where that comes from. */
@@ -630,8 +637,8 @@ class Explorer {
 
   state(state) {
     const bands = { pass: "ready", partial: "conditional", waived: "conditional", fail: "blocked" };
-    const said = { pass: "passes", fail: "fails", partial: "in part", conflict: "disputed", na: "does not apply" };
-    return h("span", { class: `badge ${bands[state] ?? "unknown"}` }, said[state] ?? state);
+    const titles = { pass: "passes", fail: "fails", partial: "in part", conflict: "disputed", na: "does not apply" };
+    return h("span", { class: `badge ${bands[state] ?? "unknown"}` }, titles[state] ?? state);
   }
 
   checksOf(i) {
@@ -734,7 +741,7 @@ class Explorer {
     const { blast } = this.data;
     const kind = this.text(blast.kinds[e]);
     const text = this.text(blast.elements[e]);
-    return [`${words(kind)} `, h("a", { href: this.link("fails", kind, text) }, name(text))];
+    return [`${words(kind)} `, h("a", { href: this.link("fails", kind, text) }, name(this.elementName(text)))];
   }
 
   takenDown(i) {
@@ -811,7 +818,7 @@ class Explorer {
           const sum = cost.get(node) - Math.log(p[at]) + 1e-9;
           if (!cost.has(to) || sum < cost.get(to)) {
             cost.set(to, sum);
-            before.set(to, { node, edge: at });
+            before.set(to, { node });
             open.push(sum, to);
           }
         }
@@ -841,7 +848,7 @@ class Explorer {
     const bound = (x) => (isAfter ? `≤ ${wholePercent(x)}` : wholePercent(x));
     const path = (node) => {
       const steps = [];
-      for (let at = ways.get(node); at; at = ways.get(at.node)) steps.unshift(this.text(blast.nodes[at.node]));
+      for (let at = ways.get(node); at; at = ways.get(at.node)) steps.unshift(this.elementName(this.text(blast.nodes[at.node])));
       return steps;
     };
     const frozen = blast.frozen[1].filter((_, at) => blast.frozen[0][at] === e);
@@ -853,7 +860,7 @@ class Explorer {
       const way = ways.has(node) ? steps.join(" → ") || "directly" : "by calls or places that nobody has seen";
       return [this.nodeLink(node), bound(point[at]), isAfter ? "–" : wholePercent(lo[at]), bound(hi[at]), h("bdi", null, way)];
     });
-    return [this.title(`When ${words(kind)} `, name(wanted), " fails"), h("p", null, head),
+    return [this.title(`When ${words(kind)} `, name(this.elementName(wanted)), " fails"), h("p", null, head),
       frozen.length > 0 && h("p", null, `${plural(frozen.length, "service")} can be neither moved nor deployed meanwhile: `,
         frozen.slice(0, ROWS).flatMap((node, at) => [at ? ", " : "", this.nodeLink(node)]), frozen.length > ROWS ? " …" : ""),
       moved && this.beforeAfter(kind, wanted, moved, isAfter),
@@ -880,7 +887,7 @@ class Explorer {
 
   nodeLink(node) {
     const text = this.text(this.data.blast.nodes[node]);
-    return this.place.has(text) ? h("a", { href: this.link("service", text) }, name(text)) : name(text);
+    return this.place.has(text) ? h("a", { href: this.link("service", text) }, name(text)) : name(this.elementName(text));
   }
 
   /** Draw who falls in layers, by the number of steps; the table beside it says the same. */
@@ -916,7 +923,7 @@ class Explorer {
         s("title", null, text));
     };
     const top = (n) => (size[1] - n * (high + 8)) / 2 + 4;
-    const boxes = [box(0, top(1), this.text(blast.elements[e]), null, "root")];
+    const boxes = [box(0, top(1), this.elementName(this.text(blast.elements[e])), null, "root")];
     filled.forEach((column, layer) => column.forEach((row, place) => {
       const text = this.text(blast.nodes[services[row]]);
       boxes.push(box((layer + 1) * (wide + gap), top(column.length) + place * (high + 8), text, point[row], services[row], () => this.open("service", text)));

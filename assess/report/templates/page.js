@@ -70,6 +70,15 @@ for (const deck of document.querySelectorAll("details.deck")) {
   }
 }
 
+function linked(text, address) {
+  const item = document.createElement("li");
+  const link = document.createElement("a");
+  link.href = address;
+  link.textContent = text;
+  item.append(link);
+  return item;
+}
+
 function addSearch(place, cards) {
   const label = document.createElement("label");
   const input = document.createElement("input");
@@ -86,21 +95,10 @@ function addSearch(place, cards) {
     const wanted = input.value.trim().toLowerCase();
     const hits = wanted ? [...names.keys()].filter((i) => lower[i].includes(wanted)) : [];
     hits.sort((a, b) => !lower[a].startsWith(wanted) - !lower[b].startsWith(wanted));
-    found.replaceChildren(...hits.slice(0, HITS).map((i) => {
-      const item = document.createElement("li");
-      const link = document.createElement("a");
-      link.href = `#${cards[i].id}`;
-      link.textContent = names[i];
-      item.append(link);
-      return item;
-    }));
+    found.replaceChildren(...hits.slice(0, HITS).map((i) => linked(names[i], `#${cards[i].id}`)));
     if (wanted && !hits.length && document.getElementById("explore")) {
-      const item = document.createElement("li");
-      const link = document.createElement("a");
-      link.href = `#explore/find/${encodeURIComponent(input.value.trim())}`;
-      link.textContent = "Look in the explorer, which has every service";
-      item.append(link);
-      found.append(item);
+      const address = `#explore/find/${encodeURIComponent(input.value.trim())}`;
+      found.append(linked("Look in the explorer, which has every service", address));
     }
     count.value = wanted ? `${hits.length} of ${names.length}` : "";
   };
@@ -117,7 +115,13 @@ const services = [...document.querySelectorAll("#services details.card")];
 if (services.length) addSearch(document.getElementById("find"), services);
 
 function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let id = location.hash.slice(1);
+  try {
+    id = decodeURIComponent(id);
+  } catch {
+    // a typed address may hold a percent sign that stands for itself
+  }
+  const target = document.getElementById(id);
   if (!target) return;
   const inside = target.matches(".table") && target.querySelector("details.fold");
   let fold = inside || target.closest("details");

@@ -11,7 +11,7 @@ from assess.sources.base import Batch, Call, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import JSON_SUFFIXES, read_json
-from assess.sources.failure import HINTS, status_of
+from assess.sources.failure import hint_of, status_of
 from assess.sources.listing import lose
 from assess.sources.values import Texts, dicts, dig, spoiled, table, text
 
@@ -347,7 +347,7 @@ def failure_of(error: Exception, service: str, call: str) -> Row:
         hint = str(error) or hint
     elif status == "denied" and _SCP.search(text(answer, "Error", "Message")):
         hint = f"a service control policy of the organisation denies {action}"
-    return {"status": status, "error_class": code, "hint": hint or HINTS.get(status)}
+    return {"status": status, "error_class": code, "hint": hint or hint_of(error, status)}
 
 
 def action_of(service: str, call: str) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from assess.sources.base import Row, Source, option_problems, paths_of
 from assess.sources.csv_records import rows
 from assess.sources.deadline import Deadline
-from assess.sources.failure import HINTS, status_of, words_of
+from assess.sources.failure import hint_of, status_of, words_of
 from assess.sources.redact import scrub
 
 CONNECT_SECONDS = 10.0
@@ -267,5 +267,5 @@ def failure(error: Exception) -> Row:
         statuses = filter(None, (row["status"] for row in known))
         status = next(statuses, status)
     hints = filter(None, (row["hint"] for row in known))
-    hint = next(hints, HINTS.get(status))
+    hint = next(hints, hint_of(error, status))
     return {"status": status, "error_class": type(error).__name__, "hint": hint}

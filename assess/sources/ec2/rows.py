@@ -18,7 +18,7 @@ from assess.sources.aws import (
     span_of,
     tags_of,
 )
-from assess.sources.base import Batch, Name, Names, Row, Rows
+from assess.sources.base import Batch, Keyed, Name, Names, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import (
@@ -131,7 +131,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     return batch, others_n
 
 
-def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
+def _members(answers: Answers, groups: Keyed) -> list[_Member]:
     """List the instances that exist, each once; AWS lists terminated ones for an hour more."""
     images = by_name(answers.images, key="ImageId")
     group_of_instance = {
@@ -341,7 +341,7 @@ def to_activities(
     activities: Iterable[Row], names: Mapping[str, Names]
 ) -> tuple[Rows, int]:
     """Return launches and terminations, with the names of their groups, and the number of others."""
-    rows: dict[str, Row] = {}
+    rows: Keyed = {}
     others_n = 0
     for activity in activities:
         identifier = text(activity, "ActivityId")

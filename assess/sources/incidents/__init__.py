@@ -17,10 +17,12 @@ from assess.sources.incidents.logs import fold
 from assess.sources.incidents.reader import (
     HEADERS,
     Reader,
+    Record,
     Vocabulary,
     default_vocabulary,
     join_rows,
     mark_timers,
+    only_incidents,
     orders_of,
     vocabulary_of,
 )
@@ -29,7 +31,6 @@ from assess.sources.incidents.tools import (
     PAGERDUTY,
     TOOLS,
     Names,
-    Record,
     Table,
     Tool,
     incidents_in,
@@ -188,8 +189,7 @@ def _take(
 ) -> None:
     incidents = incidents_in(tool, values)
     lost = lost_in(tool, values)
-    made = (tool.to_record(incident, names) for incident in incidents)
-    records = [record for record in made if record is not None]
+    records = [tool.to_record(incident, names) for incident in incidents]
     others_n = 0 if incidents else len(names_in(values))
     if tool.name == PAGERDUTY:
         edges = to_dependencies(values, names, lost)
@@ -199,7 +199,9 @@ def _take(
         others_n += len(edges) + len(changes)
     lose(call, lost)
     is_open = call.is_open
-    if is_open and values and not (others_n or incidents or _has_list(values)):
+    lists = [dig(value, key) for value in values for key in tool.lists]
+    has_list = any(isinstance(entries, list) for entries in lists)
+    if is_open and values and not (others_n or incidents or has_list):
         hint = f"it holds no incidents as {tool.name} writes them"
         call.status("parse_error", hint)
     _add(search, records, Reader(search.vocabulary), call)
@@ -209,13 +211,11 @@ def _take(
             call.status("ok")
 
 
-def _has_list(values: list[Any]) -> bool:
-    known = {key for tool in TOOLS.values() for key in tool.lists}
-    return any(isinstance(dig(value, key), list) for value in values for key in known)
-
-
 def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> None:
     """Add the incidents of records, and describe them in the coverage row."""
+    left_out_n = len(records)
+    records = only_incidents(records)
+    left_out_n -= len(records)
     made = (reader.incident(cells, affected) for cells, affected in records)
     every = join_rows(incident for incident in made if incident is not None)
     # one file of several may be lost next time
@@ -226,10 +226,9 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     free_text = [cells.get(name) for cells, _ in records for name in HEADERS["free_text"]]
     call.count(
         unmapped_n=reader.unmapped + len(reader.lost),
-        redacted_n=len(list(filter(None, free_text))),
+        redacted_n=sum(map(bool, free_text)),
     )
-    sound = [incident for incident in incidents if not incident.get("bad_time")]
-    times = [incident["opened_at"] for incident in sound]
+    times = [i["opened_at"] for i in incidents if not i.get("bad_time")]
     call.note(
         expected=len(records) - (len(every) - len(incidents)),
         window_start=search.since or min(times, default=None),
@@ -241,6 +240,9 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
         if reader.lost:
             hint += f" (the first is incident {reader.lost[0]})"
         call.hint(hint)
+    if left_out_n:
+        left_out = f"left out {left_out_n}: cancelled, or of another type"
+        call.hint("; ".join(filter(None, [call.row.get("hint"), left_out])))
     if not call.is_open:
         return  # the file is cut off, or the tool withholds some
     if not bad:

@@ -21,7 +21,7 @@ from assess import frames
 from assess.linear import Linear, any_of
 from assess.policy.policy import Policy, load_policy
 from assess.sources.base import Name, Names, Row, Rows
-from assess.sources.csv_records import Cells, header_of, headers, rows, vocabulary
+from assess.sources.csv_records import Cells, header_of, headers, lookup, rows, vocabulary
 from assess.sources.incidents.times import (
     is_ambiguous,
     is_plausible,
@@ -29,7 +29,7 @@ from assess.sources.incidents.times import (
     parse_time,
 )
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, dig, only
+from assess.sources.values import Texts, dig, number, only
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
 _WORDS = {
@@ -39,7 +39,9 @@ _WORDS = {
     "container_evidence": "",
 }
 NAMED = 0.9  # confidence in the service name of an incident
+_MOST_S = 1e9  # of a duration
 _LONGEST = 200  # characters; a longer text is not a name
+Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 
 HEADERS = headers("incidents")
 _DURATIONS = {  # seconds of a unit, by header; 0 where the cell says its unit
@@ -55,6 +57,8 @@ _BOOLEANS = {
 }
 _PARTS = Linear(r"\s[/|>:-]+\s")  # of a category, the most special last
 _LABEL = Linear(r"([A-Za-z][\w-]*)[:=/]+\s?([\w.-]+)")
+_INCIDENT = Linear(r"(?i)\b(incident|outage|sev-?\d)\b")
+_LATER = vocabulary("incidents", "later")  # times that also move after the end
 _MISSING = frozenset(row["text"] for row in rows("incidents/missing")) | {""}
 
 
@@ -220,8 +224,9 @@ class Reader:
     def _acked(self, cells: Cells, opened: datetime) -> datetime | None:
         """Return the time of acknowledgement, from a time or from seconds since the opening."""
         when = self._time(cells, "acked_at")[0]
-        seconds = _number(cells.get("seconds_to_first_ack", ""))
-        return opened + timedelta(seconds=seconds) if when is None and seconds else when
+        seconds = number(cells, "seconds_to_first_ack") or _MOST_S
+        is_read = when is None and seconds < _MOST_S
+        return opened + timedelta(seconds=seconds) if is_read else when
 
     def _end(self, cells: Cells, opened: datetime) -> Row:
         """Return the end, the time to resolve, and the field that they come from."""
@@ -235,13 +240,14 @@ class Reader:
         self._note_lag(cells, resolved, header)
         are_plausible = is_plausible(opened) and is_plausible(resolved)
         is_bad = resolved < opened or not are_plausible
+        basis = cells.get("resolved_basis") or header
         if seconds is None:
             seconds = (resolved - opened).total_seconds()
         return {
             "resolved_at": resolved,
-            "resolved_basis": cells.get("resolved_basis") or header,
+            "resolved_basis": basis,
             "bad_time": is_bad,
-            "ttr_s": None if is_bad else seconds,
+            "ttr_s": None if is_bad or basis in _LATER else seconds,
         }
 
     def _note_lag(self, cells: Cells, resolved: datetime, header: str) -> None:
@@ -253,10 +259,10 @@ class Reader:
     def _seconds(self, cells: Cells) -> tuple[float | None, str]:
         text, header = first(cells, "duration")
         unit = _DURATIONS.get(header, 0)
-        number = _number(text) if unit else read_duration(text)
-        self.unmapped += bool(text) and number is None
-        seconds = number * (unit or 1) if number is not None else -1
-        return (seconds, header) if 0 <= seconds < 1e9 else (None, "")
+        amount = number(text) if unit else read_duration(text)
+        self.unmapped += bool(text) and amount is None
+        seconds = amount * (unit or 1) if amount is not None else -1
+        return (seconds, header) if 0 <= seconds < _MOST_S else (None, "")
 
     def _severity(self, cells: Cells) -> int | None:
         texts = (cells.get(header, "").lower() for header in HEADERS["severity"])
@@ -344,6 +350,13 @@ def orders_of(records: list[Cells], order: str | None) -> dict[str, str | None]:
     }
 
 
+def only_incidents(records: list[Record]) -> list[Record]:
+    """Leave out what was cancelled and, where some are incidents by their type, the others."""
+    phases = lookup("incidents/states", "word", "phase")
+    kept = [r for r in records if phases.get(first(r[0], "state")[0].lower()) != "void"]
+    return [r for r in kept if _INCIDENT.search(first(r[0], "type")[0])] or kept
+
+
 def mark_timers(incidents: Iterable[Row], lags: list[float], timers: Row) -> None:
     """Mark incidents whose only end is a closing that trails the resolution by a timer."""
     # Where most tickets of an export close the same number of days after their
@@ -428,14 +441,6 @@ def _names(services: Iterable[str]) -> Names:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if abs(number) < 1e12 else None
 
 
 def _derived_id(cells: Cells) -> str:

@@ -14,14 +14,13 @@ from assess.reading import refuse_many
 from assess.sources.base import Name, Row, Rows
 from assess.sources.csv_records import Cells, header_of, rows, vocabulary
 from assess.sources.incidents import api
-from assess.sources.incidents.reader import HEADERS, NAMED, as_text
+from assess.sources.incidents.reader import HEADERS, NAMED, Record, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts, Words, as_list, dicts, dig, listed, table
 
 Names = Texts  # service names by the ids of the tool
 Table = tuple[list[str], list[Cells]]  # headers, and the rows below them
-Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 PAGERDUTY = "pagerduty"
 _DEEPEST = 8  # of objects within the value of a field
 
@@ -34,7 +33,7 @@ class Tool:
     get: Callable[[api.Request], Iterator[Rows]]  # pages of incidents, live
     # needed where incidents hold only the ids of services
     get_services: Callable[[api.Request], Iterator[Rows]] | None
-    more: Callable[[Row], Cells | None]  # None: this is no incident
+    more: Callable[[Row], Cells]
     lists: Words  # keys under which a page holds its incidents
     marks: Words  # an incident has at least one of these keys
     signs: Words  # keys that only its pages or its incidents have
@@ -44,11 +43,8 @@ class Tool:
     state: str  # path of its state
     over: Words  # states in which it is over
 
-    def to_record(self, raw: Row, names: Names) -> Record | None:
+    def to_record(self, raw: Row, names: Names) -> Record:
         """Return the cells of an incident, and its services where it has several."""
-        more = self.more(raw)
-        if more is None:
-            return None
         fields = _fields(self.name)
         cells = {cell: _first(raw, paths)[0] for cell, paths in fields.items()}
         is_over = _text(raw, self.state) in self.over
@@ -56,15 +52,11 @@ class Tool:
         if is_over:
             ends += fields.get("over_at", [])
         resolved_at, basis = _first(raw, ends)
-        cells |= {"resolved_at": resolved_at, "resolved_basis": basis, **more}
+        cells |= {"resolved_at": resolved_at, "resolved_basis": basis, **self.more(raw)}
         services = _listed(raw, self.services)
-        if services:
-            cells["service_id"] = services[0]
-        known = names.get(cells.get("service_id", ""), "")
-        raw_name = cells.get("service_raw") or known
-        if services and not raw_name:
-            raw_name = services[0]
-        cells["service_raw"] = raw_name
+        cells["service_id"] = own = next(iter(services), cells.get("service_id", ""))
+        known = names.get(own) or "".join(services[:1])
+        cells["service_raw"] = cells.get("service_raw") or known
         affected = [names.get(service, service) for service in services]
         return cells, affected if len(affected) > 1 else []
 
@@ -111,15 +103,14 @@ def _more_of_jira(raw: Row) -> Cells:
     return {"duplicate_of": next(filter(None, repeated), "")}
 
 
-def _more_of_servicenow(raw: Row) -> Cells | None:
-    is_change = bool(_text(raw, "caused_by") or _text(raw, "rfc"))
-    is_cancelled = _text(raw, "state") == "8"
-    return None if is_cancelled else {"change_related": "true" if is_change else ""}
+def _more_of_servicenow(raw: Row) -> Cells:
+    is_change = _text(raw, "caused_by") or _text(raw, "rfc")
+    return {"change_related": "true" if is_change else ""}
 
 
-def _more_of_statuspage(raw: Row) -> Cells | None:
-    is_planned = bool(raw.get("scheduled_for")) or raw.get("impact") == "maintenance"
-    return None if is_planned else {"customer_facing": "true"}
+def _more_of_statuspage(raw: Row) -> Cells:
+    is_planned = raw.get("scheduled_for") or raw.get("impact") == "maintenance"
+    return {"customer_facing": "true", "state": "planned" if is_planned else ""}
 
 
 _GET = {
@@ -142,7 +133,7 @@ def _tool(row: Cells) -> Tool:
     name = row["tool"]
     lists: Row = {column: tuple(row[column].split()) for column in _LISTS}
     texts: Row = {column: row[column] for column in ("token", "services", "state")}
-    more: Callable[[Row], Cells | None] = _MORE.get(name, lambda _: {})
+    more: Callable[[Row], Cells] = _MORE.get(name, lambda _: {})
     return Tool(name, _GET[name], _GET_SERVICES.get(name), more, **lists, **texts)
 
 
@@ -175,7 +166,8 @@ def table_of(values: list[Any]) -> Table:
     opened = {*HEADERS["opened_at"]}
     cells: list[Cells] = []
     for found in [values, *lists]:
-        cells = [_cells_of(entry) for entry in dicts(found)]
+        issues = [entry for entry in dicts(found) if not entry.get("pull_request")]
+        cells = list(map(_cells_of, issues))
         if any(opened & set(row) for row in cells):
             break
     refuse_many(len(cells))
@@ -191,6 +183,8 @@ def _cells_of(entry: Row) -> Cells:
         listed_at, _, label = key.partition(" ")
         for pair in dicts(flat, listed_at):
             flat[_text(pair, label)] = dig(pair, *path.split("."))
+    if any("color" in label for label in dicts(flat, "labels")):  # of an issue tracker
+        flat.setdefault("issue_type", flat["labels"])
     return {header_of(key): ";".join(_named(value)) for key, value in flat.items()}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from assess.reading import read_limited
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
-from assess.sources.dumps import MAX_BYTES, is_template
+from assess.sources.dumps import MAX_BYTES, TEMPLATE
 from assess.sources.values import Texts, dicts, table, text, texts
 
 OTHERS = "others"  # list of the objects that become no workload, edge or name
@@ -121,5 +121,6 @@ def render_command(file: Path, scope: str, *, is_whole: bool) -> str:
 def _has_template(file: Path) -> bool:
     """Return whether a file that could not be read as a whole is a template."""
     with suppress(OSError, ValueError):
-        return is_template(read_limited(file, MAX_BYTES).decode(errors="replace"))
+        raw = read_limited(file, MAX_BYTES)
+        return TEMPLATE.search(raw.decode(errors="replace")) is not None
     return False

@@ -17,6 +17,7 @@ from assess.sources.base import (
     Source,
 )
 from assess.sources.dumps import DumpError, each_dump, read_json
+from assess.sources.edges.kinds import CALL, kind_of_name
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
 from assess.sources.traces.spans import Span, calls_of, spans_in
@@ -29,7 +30,7 @@ SURE = 0.9
 HOURS = 720.0  # window asked for live where nobody names one
 TOTAL = "traces_service_graph_request_total"
 FAILED = "traces_service_graph_request_failed_total"
-# Kinds of dependency by the counters' label ``connection_type``; others are calls.
+# Kinds of dependency by the counters' label ``connection_type``; others are known by name.
 _KINDS = {"messaging_system": "queue", "database": "data"}
 # Types of which the callee had spans of its own; of a database the caller alone tells.
 _BOTH = ("", "None", "messaging_system")
@@ -67,7 +68,7 @@ def _link_of_call(caller: Span, callee: Span | None) -> Row | None:
         return None
     has_failed = caller.has_failed or (callee is not None and callee.has_failed)
     return link | {
-        "kind": caller.link_kind,
+        "kind": caller.link_kind if link["kind"] == CALL else link["kind"],
         "rule": RULE if callee else PEER,
         "calls": 1,
         "failed": int(has_failed),
@@ -103,11 +104,12 @@ def _first_answer(
     return FORMATS[formats[-1]](web, until, hours, call)
 
 
-def _get_links(path: str, web: Web, until: datetime, hours: float, call: Call) -> Rows:
+def get_dependencies(
+    path: str, web: Web, until: datetime, hours: float, call: Call
+) -> Rows:
     """Ask Jaeger's query service, or Zipkin."""
-    end = int(until.timestamp() * 1000)
-    params = {"endTs": end, "lookback": int(hours * 3_600_000)}
-    answer = web.json(path, params=params)
+    window = {"endTs": int(until.timestamp() * 1000), "lookback": int(hours * 3_600_000)}
+    answer = web.json(path, params=window)
     return _checked(answer if isinstance(answer, list) else [answer], call)
 
 
@@ -132,8 +134,8 @@ def get_servicegraph(web: Web, until: datetime, hours: float, call: Call) -> Row
 
 
 FORMATS: dict[str, Callable[[Web, datetime, float, Call], Rows]] = {
-    "jaeger": partial(_get_links, "api/dependencies"),
-    "zipkin": partial(_get_links, "api/v2/dependencies"),
+    "jaeger": partial(get_dependencies, "api/dependencies"),
+    "zipkin": partial(get_dependencies, "api/v2/dependencies"),
     "servicegraph": get_servicegraph,
 }
 
@@ -244,7 +246,7 @@ def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     if link is None:
         return None
     connection = str(metric.get("connection_type"))
-    link["kind"] = _KINDS.get(connection, "call")
+    link["kind"] = _KINDS.get(connection, link["kind"])
     link["rule"] = RULE if connection in _BOTH else PEER
     link["is_outside"] = connection == _OUTSIDE or link["dst"].lower() in _NOBODY
     is_failed = is_failed or "failed" in str(metric.get("__name__", ""))
@@ -258,7 +260,10 @@ def _pair(caller: Any, callee: Any) -> Row | None:
     dst = _named(callee)
     if src.lower() in _NOBODY or not dst:
         return None
-    return {"src": src, "dst": dst, "kind": "call", "is_outside": False}
+    named = kind_of_name(dst)
+    # a name such as "user-cache" may be that of a service; one such as "redis" is a product's
+    kind = named.kind if named and named.protocol else CALL
+    return {"src": src, "dst": dst, "kind": kind, "is_outside": False}
 
 
 def _named(value: Any) -> str:
@@ -303,11 +308,10 @@ def to_dependencies(links: Rows, hours: float | None) -> Rows:
             "evidence": EVIDENCE,
             "calls": calls,
             "confidence": SURE,
+            "window_hours": hours,
         }
         bad = failed.get(key, no_failures)
         if calls and bad is not None:
             row["error_rate"] = min(bad / calls, 1.0)
-        if hours:
-            row["window_hours"] = float(hours)
         rows.append(row)
     return rows

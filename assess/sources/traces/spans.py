@@ -129,6 +129,7 @@ def calls_of(spans: Iterable[Span]) -> Iterator[tuple[Span, Span | None]]:
             answered.add(caller.key)
             yield caller, span
     for span in by_key.values():
-        is_client = span.kind in ("client", "producer")
-        if is_client and span.peer and span.key not in answered:
+        # who sends and who receives need the broker that they name, besides each other
+        is_alone = span.kind == "client" and span.key not in answered
+        if span.peer and (is_alone or span.kind in _QUEUE):
             yield span, None
