@@ -136,7 +136,7 @@ class Call:
     def fail(self, error: Exception) -> str:
         """Record an error that does not end the call, and return its coverage status."""
         # an error after the deadline is most often its effect, such as a closed socket
-        if self._deadline is not None and not self._deadline.left:
+        if self._deadline and not self._deadline.left:
             error = TimeoutError("no answer in time")
         self._failures.append(self._classify(error))
         return str(self._failures[-1]["status"])
@@ -149,7 +149,7 @@ class Call:
     def __enter__(self) -> Self:
         self._start = time.monotonic()
         self._before = {"failures": len(self._failures), "rows": self.row.get("rows", 0)}
-        if self._client is not None:
+        if self._client:
             self.watch(self._client)
         if not self._is_settled:
             self.row["status"] = "timeout"
@@ -166,7 +166,7 @@ class Call:
     ) -> bool:
         seconds = self.row.get("seconds", 0.0) + time.monotonic() - self._start
         self.row["seconds"] = round(seconds, 3)
-        if self._client is not None:
+        if self._client:
             self.count(
                 requests=self._client.requests_n - self._before["requests"],
                 retries=self._client.retries_n - self._before["retries"],

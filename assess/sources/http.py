@@ -261,7 +261,7 @@ def open_web(asked: Asked, token: str = "Bearer {}", *, call: Call | None = None
         headers[header] = form.format(secret)
     ca = asked.base / options["ca"] if options.get("ca") else None
     web = Web(str(options["endpoint"]), asked.deadline, headers=headers, ca=ca)
-    if call is not None:
+    if call:
         call.watch(web)
     return web
 

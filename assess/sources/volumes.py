@@ -54,7 +54,7 @@ def split_volume(text: str) -> Mount | None:
     source, target, options = (*COLON.split(text), "", "")[:3]
     if not target:
         return None
-    is_path = re.search(r"[/\\]", source) is not None
+    is_path = re.search(r"[/\\]", source)
     return Mount(
         target=target,
         type="bind" if is_path else "volume",

@@ -127,7 +127,7 @@ class Observed:
             if socket.peer is None:
                 watch.listen(socket)
         for socket in sample.sockets:
-            if socket.peer is not None and not is_noise(socket.peer[0]):
+            if socket.peer and not is_noise(socket.peer[0]):
                 self._wait(machine, watch, socket, sample.at)
 
     def _wait(
@@ -136,7 +136,7 @@ class Observed:
         """Keep a socket until all listeners are known; what is clear before is folded."""
         local = socket.local
         peer = socket.peer or local
-        if watch.listener(local) is not None or local[1] < EPHEMERAL <= peer[1]:
+        if watch.listener(local) or local[1] < EPHEMERAL <= peer[1]:
             peer = (peer[0], 0)
         elif peer[1] < EPHEMERAL <= local[1]:
             local = (local[0], 0)
@@ -173,10 +173,10 @@ class Observed:
         peer = socket.peer or local
         if local[1] == 0 or peer[1] == 0:
             return peer[1] == 0
-        if self.watches[machine].listener(local) is not None:
+        if self.watches[machine].listener(local):
             return True
         there = machine if is_loopback(peer[0]) else owners.get(peer[0], "")
-        if there and self.watches[there].listener(peer) is not None:
+        if there and self.watches[there].listener(peer):
             return False
         return bool(ranks.table[local[1]] < ranks.table[peer[1]])
 

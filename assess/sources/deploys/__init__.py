@@ -329,7 +329,7 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
 
 
 def _add(batch: Batch, call: Call, found: list[Row | None], options: Row) -> None:
-    known = [row for row in found if row is not None]
+    known = [row for row in found if row]
     times = [row["started_at"] for row in known]
     start = moment(options, "since") or min(times, default=None)
     end = moment(options, "until") or max(times, default=None)

@@ -90,7 +90,7 @@ def version_of(text: str) -> Payload:
 
 def _lines(text: str) -> Iterator[_Line]:
     """List the lines about the engine: those of its section, or all where there are no sections."""
-    has_client = re.search(r"^\s*Client:", text, re.MULTILINE) is not None
+    has_client = re.search(r"^\s*Client:", text, re.MULTILINE)
     is_inside = not has_client
     for raw in text.expandtabs(1).splitlines():
         if _WARNING.match(raw):

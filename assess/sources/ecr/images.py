@@ -178,7 +178,7 @@ def _findings(image: Row, scan: Row | None) -> Row:
     """Return the findings of the scan of an image; nothing where it was not scanned."""
     status = text(image, "imageScanStatus", "status")
     counts = dig(image, "imageScanFindingsSummary", "findingSeverityCounts")
-    if not isinstance(counts, dict) and scan is not None:
+    if not isinstance(counts, dict) and scan:
         status = text(scan, "imageScanStatus", "status")
         counts = dig(scan, "imageScanFindings", "findingSeverityCounts")
     # A failed scan keeps the counts of an older one.

@@ -195,7 +195,7 @@ def _facts_of(result: Row) -> Row:
 
 def failure_of(document: Row) -> Row:
     """Return why a host has no facts, without its message."""
-    is_denied = _DENIED.search(str(document.get("msg") or "")) is not None
+    is_denied = _DENIED.search(str(document.get("msg") or ""))
     for key, status, hint in _REFUSALS:
         if document.get(key) is True:
             reason = "denied" if is_denied else status

@@ -217,7 +217,7 @@ class Reader:
         when = self.moment(header, text)
         if when is None and (text or column == "opened_at"):
             self.bad_times.add(column, text)
-        elif when is not None and not is_plausible(when):
+        elif when and not is_plausible(when):
             self.bad_times[_IMPOSSIBLE, column] += 1
         return when, header
 
@@ -253,7 +253,7 @@ class Reader:
     def _note_lag(self, cells: Cells, resolved: datetime, header: str) -> None:
         text, closing = first(cells, "closed_at")
         closed = self.moment(closing, text)
-        if closed is not None and closing != header:
+        if closed and closing != header:
             self.lags.append((closed - resolved) / timedelta(days=1))
 
     def _seconds(self, cells: Cells) -> tuple[float | None, str]:

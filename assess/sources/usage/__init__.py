@@ -327,7 +327,7 @@ def read_samples(file: Path, call: Call) -> list[Sample]:
     if _TOP.search(text[:2000]):
         found, unread_n = of_top(text, at)
     else:
-        is_table = _STATS.match(text) is not None
+        is_table = _STATS.match(text)
         values = of_table(text) if is_table else decoded(text, call.row)
         found, unread_n = of_documents(values, file.stem, at)
     call.take(found)

@@ -60,9 +60,7 @@ def read_workbook(file: Path) -> Iterator[tuple[str, list[list[str]]]]:
             shared = _shared_texts(book)
             for name, part in _sheets(book):
                 with book.open(part) as stream:
-                    sheet = _Sheet(shared)
-                    read_xml(stream, sheet.start, sheet.end)
-                    yield name, sheet.rows
+                    yield name, _rows(stream, shared)
     except (BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
         raise ValueError("it is no workbook (xlsx), or is damaged or locked") from error
 
@@ -152,6 +150,12 @@ class _Sheet:
         if self._type == "b":
             return "true" if self._value == "1" else "false"
         return "" if self._type == "e" else self._value
+
+
+def _rows(stream: IO[bytes], shared: list[str]) -> list[list[str]]:
+    sheet = _Sheet(shared)
+    read_xml(stream, sheet.start, sheet.end)
+    return sheet.rows
 
 
 def _column(letters: str) -> int:
