@@ -17,6 +17,7 @@ Step = str | int  # a key of an object, or a position in a list
 Object = dict[str, Any]  # of a payload
 Words = tuple[str, ...]
 Texts = dict[str, str]  # by name, such as labels, tags and variables
+TextLists = dict[str, list[str]]  # by name
 MIB = 2**20
 MAX_CELL = 200  # characters of a name or a version; more is no name
 _NANO = 1e9

@@ -56,8 +56,8 @@ def split_volume(text: str) -> Mount | None:
         return None
     is_path = re.search(r"[/\\]", source)
     return Mount(
-        target=target,
-        type="bind" if is_path else "volume",
+        target,
+        "bind" if is_path else "volume",
         source=source if is_path else "",
         volume=None if is_path else source or None,
         is_writable="ro" not in options.split(","),
@@ -71,8 +71,8 @@ def mount_of(options: Mapping[str, Any], *, is_writable: bool) -> Mount:
     is_volume = kind == "volume"
     source = own["source"] or ""
     return Mount(
-        target=own["target"] or "",
-        type=kind,
+        own["target"] or "",
+        kind,
         source="" if is_volume else source,
         volume=source or None if is_volume else None,
         is_writable=is_writable,

@@ -199,11 +199,9 @@ def resources(values: Iterable[Any]) -> Rows:
 
 
 def _kind(value: Any) -> str:
-    if not isinstance(value, dict):
-        return ""
-    if isinstance(value.get("sections"), list):
+    if isinstance(dig(value, "sections"), list):
         return "assessment" if "questionnaire" in value else "questionnaire"
-    if not isinstance(value.get("name"), str) or "id" not in value:
+    if not isinstance(dig(value, "name"), str) or "id" not in value:
         return ""
     is_archetype = "criteria" in value or "applications" in value
     return "archetype" if is_archetype else "application"

@@ -68,7 +68,7 @@ def of_docker_bench(report: Row, context: Context) -> FrameRows:
         rule = context.rule(description)
         result = cell(test, "result").upper()
         context.unmapped += rule is None
-        if rule is None or result not in rule.values:
+        if not rule or result not in rule.values:
             continue
         value = rule.values[result]
         if rule.is_column:
@@ -202,9 +202,8 @@ def of_syft(report: Row, _: Context) -> FrameRows:
     if cell(report, "descriptor", "name") != "syft":
         return []
     source = table(report, "source")
-    target = table(source, "metadata") or table(
-        source, "target"
-    )  # the latter before 0.85
+    # the latter before 0.85
+    target = table(source, "metadata") or table(source, "target")
     system = [cell(report, "distro", "id"), cell(report, "distro", "versionID")]
     return _image_rows(
         _image_of_target(target),
@@ -285,7 +284,7 @@ def of_scorecard(report: Row, context: Context) -> FrameRows:
         title = cell(check, "name")
         rule = context.rule(title)
         score = check.get("score")
-        if rule is None or isinstance(score, bool) or not isinstance(score, int | float):
+        if not rule or isinstance(score, bool) or not isinstance(score, int | float):
             context.unmapped += 1
             continue
         risk = rule.of_number(score) if score >= 0 else None

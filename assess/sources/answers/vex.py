@@ -340,13 +340,10 @@ def _places(row: Row, index: _Index) -> list[Place]:
     """List the images of a row: by digest, else by reference if it has no digest."""
     image: ImageRef = row["image"]
     if image.digest:
-        known = index.get(image.digest)
         own = (str(row["registry"]), str(image.repository), image.digest)
-        if known or image.repository is None:
-            return list(known or ())
-        return [own]
-    tag = image.tag or "latest"
-    return list(index.get((image.registry, image.repository, tag), ()))
+        return list(index.get(image.digest) or ([own] if image.repository else ()))
+    place = (image.registry, image.repository, image.tag or "latest")
+    return list(index.get(place, ()))
 
 
 def _judged(row: Row, statements: Statements) -> Row:

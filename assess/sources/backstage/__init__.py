@@ -25,6 +25,7 @@ from assess.sources.dumps import (
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
 from assess.sources.values import (
+    TextLists,
     Texts,
     Words,
     as_list,
@@ -226,7 +227,7 @@ def _target(relation: Any) -> Any:
 def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
     """Write a reference ``[kind:][namespace/]name`` in full and in lower case; empty if none."""
     parts = _REF.fullmatch(text.strip()) if isinstance(text, str) else None
-    if parts is None or not _NAME.fullmatch(parts["name"]):
+    if not parts or not _NAME.fullmatch(parts["name"]):
         return ""
     place = f"{parts['kind'] or kind}:{parts['namespace'] or namespace}"
     return f"{place}/{parts['name']}".lower()
@@ -360,7 +361,7 @@ def to_dependencies(entities: dict[str, Entity]) -> Rows:
     for src, dst, declared in edges:
         caller = entities.get(src)
         callee = entities.get(dst)
-        if caller is None or not caller.is_service or src == dst:
+        if not caller or not caller.is_service or src == dst:
             continue
         if callee and callee.is_library:
             continue
@@ -391,7 +392,7 @@ def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
 
 def _calls(entities: Iterable[Entity]) -> Iterator[Edge]:
     """Join consumers of an interface with its providers; without one, by the interface's name."""
-    providers: dict[str, list[str]] = {}
+    providers: TextLists = {}
     consumers = []
     for entity in entities:
         for ref in entity.related("providesApi", "providesApis", "api"):

@@ -339,7 +339,7 @@ class _Reader:
         base = extends if isinstance(extends, dict) else {"service": extends}
         wanted = str(base.get("service"))
         origin = self._find(wanted, base.get("file"), place)
-        if origin is None or len(trail) > MAX_EXTENDS or (origin.file, wanted) in trail:
+        if not origin or len(trail) > MAX_EXTENDS or (origin.file, wanted) in trail:
             text = f"service {name} extends {wanted}, which cannot be read"
             self.project.notes.append(text)
             return service

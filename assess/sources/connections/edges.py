@@ -229,7 +229,7 @@ class Edges:
 
     def _add_talk(self, talk: Talk, views: Views) -> None:
         callee = self._callee(talk, views)
-        if callee is None:
+        if not callee:
             return
         total = Sighting(max(sighting.count for sighting in views.values()))
         for sighting in views.values():

@@ -12,7 +12,7 @@ from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.csv_records import vocabulary
 from assess.sources.joining.hosts import ID_LENGTH, spellings
-from assess.sources.values import Texts, Words, leaf, only, parts_of_cell, text
+from assess.sources.values import TextLists, Texts, Words, leaf, only, parts_of_cell, text
 
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published
 _PUBLISHED = Linear(r"(?:^|:)(\d+)->")
@@ -145,7 +145,7 @@ class Fleet:
 
 def _machines(hosts: Iterable[Row]) -> Texts:
     """Return the machine of every name of a host that is the name of one machine only."""
-    owners: dict[str, list[str]] = defaultdict(list)
+    owners: TextLists = defaultdict(list)
     for row in hosts:
         for name in [row["host_id"].lower(), *spellings(row)]:
             owners[name].append(row["host_id"])
@@ -170,7 +170,6 @@ def is_alike(unit: str, process: str) -> bool:
     return one == other or (is_long and (one.startswith(other) or other.startswith(one)))
 
 
-@lru_cache(maxsize=1 << 16)
 def is_loopback(address: str) -> bool:
     """Return whether an address is that of the machine itself."""
     return address.startswith("127.") or address == "::1"

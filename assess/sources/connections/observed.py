@@ -124,7 +124,7 @@ class Observed:
         for socket in sample.sockets:
             if not is_loopback(socket.local[0]) and socket.local[0] != ANY:
                 watch.addresses.add(socket.local[0])
-            if socket.peer is None:
+            if not socket.peer:
                 watch.listen(socket)
         for socket in sample.sockets:
             if socket.peer and not is_noise(socket.peer[0]):

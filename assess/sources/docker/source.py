@@ -207,7 +207,7 @@ def _ask_host(asked: Asked) -> None:
     api = None
     with batch.call(scope, "connect", deadline=asked.deadline, classify=failure) as call:
         api = connect(options, asked.base, asked.deadline)
-    if api is None:
+    if not api:
         return
     batch.coverage.remove(call.row)  # nothing was asked yet
     engine = _Engine(scope, batch, api)

@@ -22,6 +22,7 @@ from assess.sources.base import Batch, Keyed, Name, Names, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import (
+    TextLists,
     Texts,
     by_name,
     dicts,
@@ -270,8 +271,8 @@ class Fronts:
     def __init__(self, answers: Answers) -> None:
         self.is_complete = answers.balancers is not None and answers.classic is not None
         self._fronts: dict[str, Behind] = {}  # by target group, or name of a classic one
-        self._members: dict[str, list[str]] = defaultdict(list)  # their keys, by instance
-        self._states: dict[str, list[str]] = defaultdict(list)  # by instance or address
+        self._members: TextLists = defaultdict(list)  # their keys, by instance
+        self._states: TextLists = defaultdict(list)  # by instance or address
         by_arn = by_name(answers.balancers, key="LoadBalancerArn")
         for arn, group in by_name(answers.target_groups, key="TargetGroupArn").items():
             balancers = [by_arn.get(name) for name in texts(group, "LoadBalancerArns")]

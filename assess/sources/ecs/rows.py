@@ -209,7 +209,7 @@ def _of_definition(
 ) -> Row:
     """Return the columns of the services frame that a definition decides."""
     own: Row = {"names": names, "platform": "ecs"}
-    if definition is None:
+    if not definition:
         return own
     row = service_row(definition.unit)
     kind = "web" if definition.unit.ports or is_balanced else "worker"
@@ -321,7 +321,7 @@ def _add_declared(
     for service in services:
         definition = known.definition(service.get("taskDefinition"))
         cluster, name = key = _key(service)
-        if definition is None or key in placed:
+        if not definition or key in placed:
             continue
         unit = replace(definition.unit, names=known.services[key])
         place = {"cluster": cluster or None, "name": name, "source_kind": "task"}

@@ -64,7 +64,7 @@ def to_workloads(
         "state": own.pop("state"),
         "inspect_status": "ok" if definition else "list",
     }
-    if definition is None:
+    if not definition:
         image = text(containers, main, "image")
         row = {**replica, **own, "name": main or None, "image_ref": as_declared(image)}
         return [row | parse_image(image).columns() | _digest(containers, main)], []

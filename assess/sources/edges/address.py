@@ -106,6 +106,9 @@ class Address:
         return is_domain or _IP.fullmatch(self.host) is not None
 
 
+Addresses = Iterator[Address | None]  # None for what is none
+
+
 @lru_cache(_CACHED)
 def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a name such as ``DB_HOST``, ``redis.url`` or ``EventBusHost``."""
@@ -188,7 +191,7 @@ def of_text(text: str) -> tuple[Address, ...]:
     return _distinct(found)
 
 
-def _listed(key: str, items: str) -> Iterator[Address | None]:
+def _listed(key: str, items: str) -> Addresses:
     """Yield the hosts in a list, if its key may hold hosts."""
     if position_of(key) in ("host", "near") and not is_secret_name(key):
         for item in re.split(r"[\s,\"']+", items):
@@ -219,7 +222,7 @@ def _unsure(address: Address | None) -> Address | None:
     return replace(address, is_sure=False) if address else None
 
 
-def _urls(text: str) -> Iterator[Address | None]:
+def _urls(text: str) -> Addresses:
     """Yield the hosts of all URLs in a text; one URL may list several, with commas."""
     if "//" not in text:
         return
@@ -255,7 +258,7 @@ def _of_part(text: str, scheme: str) -> Address | None:
     return _address(host, str(port or ""), scheme)
 
 
-def _dsn(text: str) -> Iterator[Address | None]:
+def _dsn(text: str) -> Addresses:
     """List the hosts of ``user@tcp(db:3306)/x``, ``Server=db,1433;…`` and ``host=db port=1``."""
     for scheme, inner in _GO_DSN.findall(text):
         yield _of_part(inner, scheme)
@@ -266,7 +269,7 @@ def _dsn(text: str) -> Iterator[Address | None]:
             yield from _keyed(key, host, port)
 
 
-def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
+def _keyed(key: str, host: str, port: str) -> Addresses:
     """Yield the host of a configuration entry, if its key may hold a host."""
     position = "host" if key.lower() in _DSN_KEYS else position_of(key)
     if position in ("host", "near") and not is_secret_name(key):
@@ -280,7 +283,7 @@ _OWN_KEYS = ("hostname", "servername", "server_name")  # mostly of the service i
 _DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
 
 
-def _bare_hosts(name: str, text: str, position: str) -> Iterator[Address | None]:
+def _bare_hosts(name: str, text: str, position: str) -> Addresses:
     """Yield host names from a value that is one host name, or a list of them."""
     parts = [*filter(None, _LIST.split(text))]
     head = text.partition(",")[0].strip()

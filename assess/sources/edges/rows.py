@@ -99,9 +99,9 @@ def needs(
         if address.host == OWN_HOST and not caller.on_host:
             continue
         callee = siblings.behind(address, space)
-        if callee is None and address.is_sure:
+        if not callee and address.is_sure:
             callee = _outside_callee(address, space)
-        if callee is None or (mention.text.is_possible and _is_stranger(callee)):
+        if not callee or (mention.text.is_possible and _is_stranger(callee)):
             continue
         row = _row(caller.name, callee, mention)
         is_call = row["kind"] == CALL
@@ -173,7 +173,7 @@ def start_order(
     # as one; what has to end first is a job, whatever its image is.
     known = _kind_of(callee, service)
     is_job = more.get("condition") == ENDED
-    if known is None or known.kind not in STORES or is_job:
+    if not known or known.kind not in STORES or is_job:
         known = Kind(START_ORDER)
     more["protocol"] = known.protocol or None
     return dependency_row(src, callee.name, known.kind, evidence, **more)

@@ -115,7 +115,7 @@ def _of_cells(cells: Cells) -> Row | None:
     target = ((filled["element_kind"] or "service").lower(), filled["element"])
     times = (filled["started_at"], filled["ended_at"])
     row = row_of(filled["experiment_id"], {target}, *times)
-    if row is None:
+    if not row:
         return None
     for column in ("affected", "observed"):
         if filled[column]:

@@ -257,12 +257,10 @@ def _is_same(one: PlainHost, other: PlainHost) -> bool:
 
 
 def _parts(host: PlainHost) -> set[str]:
-    known = {
-        "setup": not host.facts.keys() <= {"last_seen_at", "facts_age_hours"},
-        "services": host.units is not None,
-        "packages": host.packages is not None,
-    }
-    return {part for part, is_known in known.items() if is_known}
+    known = {"services": host.units, "packages": host.packages}
+    parts = {part for part, listed in known.items() if listed is not None}
+    is_empty = host.facts.keys() <= {"last_seen_at", "facts_age_hours"}
+    return parts if is_empty else parts | {"setup"}
 
 
 def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:

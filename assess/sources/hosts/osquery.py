@@ -23,16 +23,7 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.listing import lose
 from assess.sources.settings import of_command
-from assess.sources.values import (
-    cell,
-    dicts,
-    dig,
-    joined,
-    leaf,
-    picked,
-    text,
-    whole,
-)
+from assess.sources.values import cell, dicts, dig, joined, leaf, picked, text, whole
 
 Files = dict[str, Path]  # of a host, by table
 # Of each: columns without which a row says nothing, and those of whole numbers.
@@ -96,7 +87,7 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
     written = []
     for table in TABLES:
         file = files.get(table)
-        if file is None:
+        if not file:
             if TABLES[table]["wanted"]:
                 hint = f"no dump of it: osqueryi --json 'select * from {table}' > {table}.json"
                 batch.cover(scope, table, "not_configured", hint=hint)

@@ -125,7 +125,7 @@ def _read(search: _Search) -> None:
         # Files of services and of dependencies do not show whose they are.
         tool = TOOLS.get(named) or tool_of(values) or tool_of(every)
         with call:
-            if tool is None:
+            if not tool:
                 _read_table(search, table_of(values), call)
                 continue
             refuse_many(len(incidents_in(tool, values)))

@@ -173,7 +173,7 @@ class Reader:
         """Return a row with service names in place of ids; None without an opening time."""
         opened = self._time(cells, "opened_at")[0]
         incident_id = first(cells, "incident_id")[0] or _derived_id(cells)
-        if opened is None:
+        if not opened:
             self.lost.append(incident_id)
             return None
         cells = _labelled(cells) | cells
@@ -215,7 +215,7 @@ class Reader:
     def _time(self, cells: Cells, column: str) -> tuple[datetime | None, str]:
         text, header = first(cells, column)
         when = self.moment(header, text)
-        if when is None and (text or column == "opened_at"):
+        if not when and (text or column == "opened_at"):
             self.bad_times.add(column, text)
         elif when and not is_plausible(when):
             self.bad_times[_IMPOSSIBLE, column] += 1
@@ -232,10 +232,10 @@ class Reader:
         """Return the end, the time to resolve, and the field that they come from."""
         resolved, header = self._time(cells, "resolved_at")
         seconds, duration = self._seconds(cells)
-        if resolved is None and seconds is not None:
+        if not resolved and seconds is not None:
             resolved = opened + timedelta(seconds=seconds)
             header = duration
-        if resolved is None:
+        if not resolved:
             return {}
         self._note_lag(cells, resolved, header)
         are_plausible = is_plausible(opened) and is_plausible(resolved)

@@ -17,7 +17,16 @@ from assess.sources.incidents import api
 from assess.sources.incidents.reader import HEADERS, NAMED, Record, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, Words, as_list, dicts, dig, listed, table
+from assess.sources.values import (
+    TextLists,
+    Texts,
+    Words,
+    as_list,
+    dicts,
+    dig,
+    listed,
+    table,
+)
 
 Names = Texts  # service names by the ids of the tool
 Table = tuple[list[str], list[Cells]]  # headers, and the rows below them
@@ -62,9 +71,9 @@ class Tool:
 
 
 @cache
-def _fields(tool: str) -> dict[str, list[str]]:
+def _fields(tool: str) -> TextLists:
     """Return the paths of a tool by cell."""
-    paths: dict[str, list[str]] = {}
+    paths: TextLists = {}
     for row in rows("incidents/fields"):
         if row["tool"] == tool:
             paths.setdefault(row["cell"], []).append(row["path"])
@@ -243,7 +252,7 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
     for n, event in enumerate(_each(values, "change_events")):
         started = read_time(as_text(event, "timestamp"))
         key = f"{PAGERDUTY}:{as_text(event, 'id')}"
-        if started is None or key.endswith(":"):
+        if not started or key.endswith(":"):
             lost.append(f"change event {n} has no id or time")
             continue
         deployment = {"activity_id": key, "kind": "deploy", "started_at": started}

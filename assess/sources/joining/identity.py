@@ -243,7 +243,7 @@ class Identity:
         owners = _owners(self._index, name, SPELLINGS)
         bearers = [owner for owner in owners if owner.bears(name)]
         service = only(bearers) or only(owners)
-        if service is None:
+        if not service:
             return Match(ambiguous=bool(owners))
         return Match(service.service_id, min(name.confidence, service.best.confidence))
 

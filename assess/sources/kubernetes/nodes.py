@@ -16,6 +16,7 @@ from assess.sources.kubernetes.controllers import place
 from assess.sources.listing import Found, host_ids
 from assess.sources.settings import common, of_command, settings_of
 from assess.sources.values import (
+    TextLists,
     Texts,
     by_name,
     dicts,
@@ -198,7 +199,7 @@ def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> R
     return []
 
 
-def control_plane_settings(config: Row) -> dict[str, list[str]]:
+def control_plane_settings(config: Row) -> TextLists:
     """Return the settings that kubeadm gives the programs of a control plane, by their first."""
     found = {}
     for part, program in _CONTROL_PLANE.items():

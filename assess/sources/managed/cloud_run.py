@@ -51,7 +51,7 @@ def list_of(document: Row) -> str:
         is_ours = text(document, "apiVersion").startswith(_GROUPS)
         return _KINDS.get(text(document, "kind"), "") if is_ours else ""
     path = _PATH.fullmatch(text(document, "name"))
-    if path is None:
+    if not path:
         return ""
     if path["below"]:
         return path["below"] if path["below"] in _KINDS.values() else ""

@@ -201,8 +201,8 @@ def _mounts(group: Group, task: Row) -> Iterator[Mount]:
         is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True
         driver = text(volume, "Type")
         yield Mount(
-            target=text(entry, "Destination"),
-            type="volume",
+            text(entry, "Destination"),
+            "volume",
             volume=text(volume, "Source") or name or None,
             driver=driver or None,
             is_writable=not is_fixed,

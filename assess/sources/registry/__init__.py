@@ -214,7 +214,7 @@ class _Repository:
         """Return the digest of a reference; None where it is no longer there."""
         path = f"manifests/{ref}"
         answer = self._ask(path, "HEAD")  # which costs no pull
-        if answer is None:
+        if not answer:
             return None
         digest = answer.headers.get("Docker-Content-Digest") or ref
         if ":" not in digest or not is_ref(digest):
@@ -268,7 +268,7 @@ class _Repository:
         if not self.registry.has_referrers:
             return None
         answer = self._ask(f"referrers/{digest}", absent=_UNKNOWN_CALL)
-        if answer is None:
+        if not answer:
             self.registry.has_referrers = False
             return None
         referrers = answer.json()

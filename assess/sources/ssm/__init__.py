@@ -14,16 +14,7 @@ from assess.sources.hosts.rows import (
     system_of,
     to_batch,
 )
-from assess.sources.values import (
-    dicts,
-    dig,
-    integer,
-    only,
-    picked,
-    table,
-    text,
-    without_none,
-)
+from assess.sources.values import dicts, dig, integer, picked, table, text, without_none
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -143,8 +134,8 @@ def _kernel(applications: Rows) -> Row:
         for application in applications
         if _KERNEL.fullmatch(name := text(application, "Name"))
     }
-    kernel = only(kernels)
-    return {"kernel": kernel} if kernel else {}
+    is_one = len(kernels) == 1 and "" not in kernels
+    return {"kernel": kernels.pop()} if is_one else {}
 
 
 def _release(application: Row) -> str:

@@ -64,7 +64,7 @@ def _read(asked: Asked) -> Rows:
 
 def _link_of_call(caller: Span, callee: Span | None) -> Row | None:
     link = _pair(caller.service, callee.service if callee else caller.peer)
-    if link is None:
+    if not link:
         return None
     has_failed = caller.has_failed or (callee is not None and callee.has_failed)
     return link | {
@@ -243,7 +243,7 @@ def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     """Read a series of a service graph: who called whom by its labels, how often by its value."""
     ends = picked(metric, "service graph series")
     link = _pair(ends["client"], ends["server"])
-    if link is None:
+    if not link:
         return None
     connection = str(metric.get("connection_type"))
     link["kind"] = _KINDS.get(connection, link["kind"])

@@ -65,7 +65,8 @@ class Sample(NamedTuple):
     summary: str = ""  # P95 or PEAK where it sums up a window
 
 
-Read = tuple[list[Sample], int]  # samples, and how many entries are none
+Samples = list[Sample]
+Read = tuple[Samples, int]  # samples, and how many entries are none
 Point = tuple[float, float]  # time [s], value
 
 
@@ -112,7 +113,7 @@ def of_documents(values: list[Any], stem: str, at: float) -> Read:
     return found, unread_n
 
 
-def _each(about: About, sizes: dict[str, float | None], at: float) -> list[Sample]:
+def _each(about: About, sizes: dict[str, float | None], at: float) -> Samples:
     if not about:
         return []
     return [
@@ -130,7 +131,7 @@ def _container(identifier: str, name: str) -> About:
     return (*keys, *([("name", name)] if name else []))
 
 
-def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_stats(value: Any, stem: str, at: float) -> Samples:
     """Read an entry of ``stats`` of docker, nerdctl or podman; 100% is one processor."""
     if not isinstance(value, dict):
         return []
@@ -148,7 +149,7 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     return _each(_container(own["id"] or "", text(entry, "name")), sizes, at)
 
 
-def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_crictl(value: Any, stem: str, at: float) -> Samples:
     found = []
     for entry in dicts(value, "stats"):
         sizes = {
@@ -160,7 +161,7 @@ def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
     return found
 
 
-def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_metrics(value: Any, stem: str, at: float) -> Samples:
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
     found = []
@@ -178,7 +179,7 @@ def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
     return found
 
 
-def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_prometheus(value: Any, stem: str, at: float) -> Samples:
     """Read an answer of Prometheus: one value for each series, or many."""
     # What was asked for is in the name of the metric, else in that of the file.
     words = _WORDS.split(stem.lower())
@@ -245,7 +246,7 @@ def _summed(listed: list[list[Point]]) -> list[Point]:
     return sorted(sums.items())
 
 
-_FORMS: tuple[Callable[[Any, str, float], list[Sample]], ...] = (
+_FORMS: tuple[Callable[[Any, str, float], Samples], ...] = (
     _of_stats,
     _of_crictl,
     _of_metrics,
@@ -256,7 +257,7 @@ _FORMS: tuple[Callable[[Any, str, float], list[Sample]], ...] = (
 def columns_of(samples: Iterable[Sample]) -> Row:
     """Return the columns of the workloads frame that the samples of one container fill."""
     # Of CPU and memory the shorter window counts.
-    by_kind: dict[str, list[Sample]] = defaultdict(list)
+    by_kind: dict[str, Samples] = defaultdict(list)
     for sample in samples:
         by_kind[sample.what].append(sample)
     cpu = by_kind.get(CPU, [])
@@ -272,7 +273,7 @@ def columns_of(samples: Iterable[Sample]) -> Row:
     )
 
 
-def _summary(samples: list[Sample], kind: str) -> float | None:
+def _summary(samples: Samples, kind: str) -> float | None:
     """Return the 95th percentile or the peak: as it was asked for, else of all single samples."""
     asked = [sample.value for sample in samples if sample.summary == kind]
     if asked:
@@ -286,7 +287,7 @@ def _summary(samples: list[Sample], kind: str) -> float | None:
     return round(float(value), _DIGITS)
 
 
-def _window(samples: list[Sample]) -> float | None:
+def _window(samples: Samples) -> float | None:
     """Return the time from the first sample to the last [hours]; None where it is not known."""
     if not samples or any(sample.at is None for sample in samples):
         return None
@@ -318,7 +319,7 @@ class UsageSource(Source):
                 asked.batch.usage += read_samples(file, call)
 
 
-def read_samples(file: Path, call: Call) -> list[Sample]:
+def read_samples(file: Path, call: Call) -> Samples:
     """Read the samples in a file, and cover them."""
     text = read_text(file, call.row)
     if text is None:

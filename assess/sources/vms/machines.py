@@ -52,7 +52,7 @@ def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> 
 def power(word: str) -> Row:
     """Return the power state and the state of a machine; other words are unknown."""
     known = _STATES.get(" ".join(word.lower().split()))
-    if known is None:
+    if not known:
         return {"power_state": "unknown"}
     return {"power_state": known["power"], "state": known["state"]}
 
