@@ -71,10 +71,11 @@ def of_docker_bench(report: Row, context: Context) -> FrameRows:
         if not rule or result not in rule.values:
             continue
         value = rule.values[result]
-        if rule.is_column:
+        frame, _, column = rule.target.partition(".")
+        if frame in ("engines", "images", "services"):
             number_or_text = int(value) if value.isdigit() else value
             column_value = {"true": True, "false": False}.get(value, number_or_text)
-            engine[rule.target.partition(".")[2]] = column_value
+            engine[column] = column_value
             continue
         for item in map(str.strip, texts(test, "items")):
             about: About = (("container", context.host_id, item),)

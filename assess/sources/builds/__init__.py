@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from assess import reference
@@ -208,20 +209,13 @@ def sources_of(texts: Iterable[str]) -> str | None:
     found: set[str] = set()
     for text in texts:
         plain = text.replace(_MARK, "")
-        suites = {_entry(host, suite) for host, suite in _LINE.findall(plain)}
-        deb822 = {
-            _entry(host, suite)
-            for host in _URIS.findall(plain)
-            for suite in _SUITES.findall(plain)
-        }
-        named = {entry.partition(" ")[0] for entry in suites | deb822}
+        listed = [*_LINE.findall(plain)]
+        listed += product(_URIS.findall(plain), _SUITES.findall(plain))  # of deb822
+        suites = {f"{host.lower()} {suite}" for host, suite in listed}
+        named = {host.lower() for host, _ in listed}
         hosts = {host.lower().rstrip(".") for host in _URL.findall(plain)}
         hosts |= {host.lower() for host in _KEYS.findall(plain)}
         archives = reference.lookup("package_archives", "host", "distro")
         hosts |= {host for host in archives if host in plain}
-        found |= suites | deb822 | (hosts - named)
+        found |= suites | (hosts - named)
     return joined(sorted(found)[:MAX_SOURCES])
-
-
-def _entry(host: str, suite: str) -> str:
-    return f"{host.lower()} {suite}"

@@ -120,19 +120,16 @@ class Edges:
         if role == "system" and not is_own_unit:
             return _SYSTEM
         if not is_own_unit and role == "interpreter":
-            if tenant := self._only_unit(machine):
+            # the name of the only unit of a machine that is no store says more than java
+            units = [t for t in self._fleet.on.get(machine, ()) if t.kind == UNIT]
+            own = [t for t in units if not stores_of(SystemUnit(t.called, "running"))]
+            if tenant := only(own):
                 return tenant
             label = f"{process.name}-{process.port}" if process.port else process.name
             unit = SystemUnit(label, "running")
         elif not is_own_unit:
             unit = SystemUnit(process.name, "running")
         return self._add_service(machine, unit, is_own_unit=is_own_unit)
-
-    def _only_unit(self, machine: str) -> Tenant | None:
-        """Return the only unit of a machine that is no store: its name says more than java."""
-        tenants = [t for t in self._fleet.on.get(machine, ()) if t.kind == UNIT]
-        own = [t for t in tenants if not stores_of(SystemUnit(t.called, "running"))]
-        return only(own)
 
     def _add_service(
         self, machine: str, unit: SystemUnit, *, is_own_unit: bool

@@ -115,10 +115,9 @@ def _read_hosts(asked: Asked) -> None:
         scope = scopes[directory]
         payloads = read_dumps(dumps, scope, batch)
         is_host = payloads.version or payloads.info or payloads.inspected
-        if not is_host and payloads.containers is None:
-            continue
-        host_id = id_of_host(asked, hosts, payloads, directory)
-        batch.merge(to_batch(payloads, host_id).at(scope))
+        if is_host or payloads.containers is not None:
+            host_id = id_of_host(asked, hosts, payloads, directory)
+            batch.merge(to_batch(payloads, host_id).at(scope))
 
 
 def _call_of(file: Path) -> str:
