@@ -146,8 +146,11 @@ def quiet() -> Iterator[None]:
 
 
 def _directories(store: Path) -> list[Path]:
-    """List the directories that may be snapshots; a copy under way begins with a dot."""
-    listed = sorted(store.iterdir())
+    """List the directories that may be snapshots; a copy under way begins with a dot.
+
+    A snapshot is a store of itself.
+    """
+    listed = [store] if _has_frames(store) else sorted(store.iterdir())
     return [path for path in listed if path.is_dir() and not path.name.startswith(".")]
 
 
@@ -192,15 +195,14 @@ def listing(store: str | Path) -> DataFrame:
     """
     with quiet():
         sound = snapshots(store).set_index("path")
+    paths = _directories(Path(store))
     rows = []
-    for path in _directories(Path(store)):
-        when, quarter = sound.loc[path] if path in sound.index else (pd.NaT, pd.NA)
+    for path in paths:
         sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
-        counts = (len(sizes), sum(sizes))
-        rows.append((path.name, when, quarter, *counts, _problem(path)))
+        rows.append((path.name, len(sizes), sum(sizes), _problem(path)))
+    table = DataFrame(rows, paths, ["snapshot", "files", "bytes", "problem"]).join(sound)
     columns = ["snapshot", "snapshot_at", "quarter", "files", "bytes", "problem"]
-    table = DataFrame(rows, columns=columns)
-    return table.astype({"snapshot_at": frames.DTYPES["time"]})
+    return table[columns].reset_index(drop=True)
 
 
 def _problem(path: Path) -> str:

@@ -139,11 +139,12 @@ def validate(snapshot: str, *, out: Output) -> None:
     """List all problems of a snapshot; exit with 1 if there are any."""
     from assess import store
 
-    problems = store.validate(snapshot)
+    place = store.resolve(snapshot)
+    problems = store.validate(place)
     document = {"valid": problems.empty, "rows": records(problems)}
-    out.table(problems, document, empty=f"{snapshot} is valid")
+    out.table(problems, document, empty=f"{place} is valid")
     if len(problems):
-        raise click.ClickException(f"{snapshot} has {counted(len(problems), 'problem')}")
+        raise click.ClickException(f"{place} has {counted(len(problems), 'problem')}")
 
 
 @command("assess coverage sample")
@@ -235,13 +236,15 @@ def ls(store: Path, *, out: Output) -> None:
 @directory
 @output_options
 def verify(store: Path, *, out: Output) -> None:
-    """List changed or broken snapshots.
+    """List changed or broken snapshots; STORE may be one snapshot.
 
-    Exits with 1 if there are any.
+    Exits with 1 if there are any, or no snapshot at all.
     """
     from assess import store as stores
 
     table = stores.listing(store)
+    if table.empty:
+        stores.latest(store)  # an error: what is not there is not as it was written
     broken = table.loc[table["problem"] != "", ["snapshot", "problem"]]
     out.table(broken, empty=f"snapshots as they were written: {len(table)}")
     if len(broken):

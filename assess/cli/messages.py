@@ -46,6 +46,9 @@ def show(error: click.ClickException) -> None:
     hint = error.hint if isinstance(error, Failure) else ""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"see `{error.ctx.command_path} --help`"
+        if isinstance(getattr(error, "param", None), click.Argument):
+            # what was left out may come before what was given
+            hint = f"{hint}; {error.ctx.get_usage()}"
     message = error.format_message().rstrip(".")
     say("error", message[:1].lower() + message[1:])
     if hint:

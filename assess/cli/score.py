@@ -10,7 +10,6 @@ import click
 
 from assess.cli.command import (
     FILE,
-    SNAPSHOT,
     Choice,
     Output,
     command,
@@ -44,13 +43,6 @@ NO_BREAKS = "no-breaks"
 NAMED = 5
 
 
-def _not_a_score(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """Refuse a score where the snapshot was forgotten, or comes last."""
-    if value in (*SCORES, *FLEET_SCORES) and not Path(value).exists():
-        raise click.UsageError(f"name the snapshot before {value}")
-    return value
-
-
 @command(
     "assess score sample what-next",
     "assess score sample readiness --previous sample:2026Q2",
@@ -62,7 +54,7 @@ def _not_a_score(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     "assess score sample experiments",
     works=True,
 )
-@click.argument("snapshot", type=SNAPSHOT, callback=_not_a_score)
+@snapshot
 @click.argument("name", metavar="SCORE", type=Choice([*SCORES, *FLEET_SCORES]))
 @policy_options
 @previous_option

@@ -398,4 +398,5 @@ def blast_radius_shown(scores: Assessment) -> BlastRadius:
     blast = scores.blast_radius
     hosts = [("host", name) for name in unseen_hosts(scores)]
     frame = blast.frame.drop(hosts, errors="ignore").reindex(blast.frame.index)
+    frame["exact"] = blast.frame["exact"]  # how it was computed stays true or false
     return replace(blast, frame=frame)

@@ -66,9 +66,9 @@ class Report:
         """Size of the fleet, and the day of the snapshot."""
         inventory = self.scores.inventory
         nouns = ("service", "host", "workload", "incident")
-        # of a frame that nobody supplied, the number is unknown
-        given = [noun for noun in nouns if f"{noun}s" in inventory.present]
-        counts = [counted(len(inventory[f"{noun}s"]), noun) for noun in given]
+        sizes = [(len(inventory[f"{noun}s"]), noun) for noun in nouns]
+        # an empty table does not show that there are none
+        counts = [counted(n, noun) for n, noun in sizes if n or noun == "service"]
         return f"{', '.join(counts)}; snapshot of {inventory.snapshot_at:%d %B %Y}."
 
     @property

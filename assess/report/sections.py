@@ -16,7 +16,7 @@ from assess.report.model import (
     unseen_hosts,
 )
 from assess.score.assessment import Assessment
-from assess.words import element_label, element_labels
+from assess.words import element_label, element_labels, share
 
 
 def decision(scores: Assessment) -> Section:
@@ -104,7 +104,7 @@ def blast_radius(scores: Assessment, pictures: Pictures) -> Section:
     )
     parts: list[Part] = [
         pictures("blast-elements"),
-        table_of("elements", elements),
+        table_of("elements", elements, level=share(scores.policy["simulation"]["level"])),
         pictures("blast-services"),
         table_of("service-blast", services),
         *_parts_on_predictions(scores, pictures),

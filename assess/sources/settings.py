@@ -17,8 +17,6 @@ _GATES = "featureGates"
 _NAMES = "names"  # of a list of options the names are shown
 _ASKED = Linear(r"[\w.-]*kubernetes\.io/[\w./-]{1,80}")  # keys that a cluster reads
 _EARLY = Linear(r"[\w.-]*(alpha|beta)\.kubernetes\.io/[\w./-]{1,80}")  # those that end
-# One file for all programs of a cluster: the next word names which.
-_WRAPPER = "hyperkube"
 MAX_SETTINGS = 200
 MAX_WORDS = 2000
 
@@ -30,7 +28,7 @@ def settings_of(config: Payload) -> str | None:
 
 def of_command(line: str, image: str = "") -> str | None:
     """Return what the command line of a known program sets, its name in front; None for another."""
-    words = line.split()[:MAX_WORDS]
+    words = line.replace(" -c ", " --").split()[:MAX_WORDS]  # PostgreSQL's settings
     program = _program(words, image)
     if not program:
         return None
@@ -41,21 +39,21 @@ def _listed(settings: Iterable[tuple[str, Any]]) -> list[str]:
     return sorted(set(filter(None, starmap(_shown, settings))))[:MAX_SETTINGS]
 
 
-def setting_text(commands: list[str], image: str, asks: Iterable[str]) -> str | None:
-    """Return settings of a container and its requests to the platform, joined by semicolons."""
-    return joined([of_command(" ".join(commands), image), *asks])
+def setting_text(line: str, image: str, variables: Texts, asks: Any) -> str | None:
+    """Return what a container sets and asks of its platform, joined by semicolons."""
+    # of its variables those that a rule asks for, most without their value
+    named = ((f"env.{name}", value) for name, value in variables.items())
+    asked = _listed(pair for pair in named if pair[0] in _forms("shown"))
+    return joined([of_command(line, image), *asked, *asks])
 
 
 def _program(words: list[str], image: str) -> str:
     """Return the program that a command line starts, else the one that an image is called after."""
     known = lookup("programs", "word", "program")
     starts = [leaf(word) for word in words[:2]]
-    first = starts[0] if starts else ""
-    if first == _WRAPPER:
-        first = starts[-1]
-        first = first if first in known else f"kube-{first}"
-    # a script that an image starts with comes before the program
-    return next((known[word] for word in (first, *starts, image) if word in known), "")
+    # a script that an image starts with, or one file for all programs, comes before the program
+    words = [" ".join(starts), *starts, image]
+    return next((known[word] for word in words if word in known), "")
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
@@ -73,11 +71,6 @@ def _options(words: list[str]) -> Iterator[tuple[str, Any]]:
         for listed in value.split(","):
             part, _, state = listed.partition("=")
             yield f"{entry}.{part}", state != "false"
-
-
-def of_container(inspected: Payload, own: str | None) -> str | None:
-    """Return its own settings, what it asks of its engine, and the Compose that made it."""
-    return joined([own, asked_in(inspected, "docker asks")])
 
 
 def asked_in(payload: Payload, form: str) -> str | None:
@@ -99,8 +92,7 @@ def of_pod(
 def common(configs: Iterable[Payload]) -> str | None:
     """Return the settings that all configurations have in common."""
     sets = [set((settings_of(config) or "").split(";")) for config in configs]
-    shared = set.intersection(*sets) if sets else set()
-    return joined(sorted(shared))
+    return joined(sorted(set.intersection(*sets))) if sets else None
 
 
 def _flat(config: Payload) -> Iterator[tuple[str, Any]]:

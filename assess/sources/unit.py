@@ -169,6 +169,7 @@ def workload_row(unit: Unit) -> Row:
     columns |= _capabilities(unit.caps_added)
     columns["ports"] = unit.ports_text
     image = unit.image_ref
+    line = " ".join(unit.commands)
     return frames.row(
         "workloads",
         container_role=unit.role,
@@ -177,7 +178,7 @@ def workload_row(unit: Unit) -> Row:
         # A process sees all of its host.
         docker_sock_mounted=None if unit.is_process else sees_engine_socket(unit.mounts),
         user_root=runs_as_root(unit.user),
-        settings=setting_text(unit.commands, unit.image_name, unit.asks),
+        settings=setting_text(line, unit.image_name, dict(unit.environment), unit.asks),
         client_api_version=reference.fixed_api(image.repository, image.tag, unit.kept),
         env_names_n=len(unit.environment),
         secret_like_env_n=unit.secret_like_n,

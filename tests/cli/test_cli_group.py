@@ -143,10 +143,13 @@ def test_a_word_that_is_nearly_right_is_corrected(call, nearest, arguments):
     assert f"did you mean {nearest!r}?" in call(*arguments, code=2).stderr
 
 
-@pytest.mark.parametrize("rest", [[], ["sample"]])
-def test_a_score_without_a_snapshot_before_it_names_what_is_missing(call, rest):
-    result = call("score", "what-next", *rest, code=2)
-    assert "name the snapshot before what-next" in result.stderr
+@pytest.mark.parametrize(
+    "given", ["score what-next", "score what-next sample", "explain web", "check"]
+)
+def test_where_an_argument_is_wrong_the_hint_has_their_order(call, given):
+    command = given.split()[0]
+    hint = call(*given.split(), code=2).stderr.splitlines()[-1]
+    assert f"Usage: assess {command} [OPTIONS] SNAPSHOT" in hint
 
 
 def test_an_error_exits_with_1_and_says_what_to_do(process):

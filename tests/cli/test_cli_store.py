@@ -52,6 +52,24 @@ def test_verify_exits_with_1_when_a_snapshot_was_changed(weekly, call):
     assert "2026-06-15" in done.stdout
 
 
+def test_verify_looks_into_a_single_snapshot(weekly, call):
+    one = weekly / "2026-06-15"
+    assert "as they were written: 1" in call("store", "verify", str(one)).stderr
+    (one / "services.parquet").write_bytes(b"no longer")
+    done = call("store", "verify", str(one), code=1)
+    assert "changed since it was written" in done.stdout
+    call("store", "prune", str(one), "--older-than", "0", "--yes")
+    assert one.exists()  # the newest of its quarter
+
+
+def test_verify_passes_nothing_that_is_not_there(tmp_path, call):
+    done = call("store", "verify", str(tmp_path), code=1)
+    assert "holds no snapshot" in done.stderr
+    (tmp_path / "notebooks").mkdir()
+    done = call("store", "verify", str(tmp_path), code=1)
+    assert "notebooks holds no frames" in done.stdout
+
+
 def test_prune_shows_and_removes_only_when_told_to(weekly, call):
     shown = call("store", "prune", str(weekly), "--older-than", "10")
     assert "2026-03-01" in shown.stdout

@@ -477,7 +477,9 @@ def named(policy):
 
 
 def test_elements_have_the_names_of_the_report(browser, named, tmp_path):
-    page = opened(browser, [named.what_next, named.readiness, named.blast_radius], tmp_path)
+    page = opened(
+        browser, [named.what_next, named.readiness, named.blast_radius], tmp_path
+    )
     elements = text_of(page, explorer.address("blast"))
     assert "outside mail.example\t" in elements
     assert "image shop/orders@abababab\t" in elements
@@ -490,7 +492,9 @@ def test_elements_have_the_names_of_the_report(browser, named, tmp_path):
 
 
 def test_a_question_finds_a_short_word_within_a_name(browser, named, tmp_path):
-    page = opened(browser, [named.what_next, named.readiness, named.blast_radius], tmp_path)
+    page = opened(
+        browser, [named.what_next, named.readiness, named.blast_radius], tmp_path
+    )
     text_of(page, explorer.address("find"))
     page.get_by_label("Find", exact=True).fill("what breaks if db is down")
     assert page.locator(".x-table tbody a").first.inner_text() == "orders-db"

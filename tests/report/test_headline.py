@@ -1,5 +1,11 @@
 """The headline: why nothing moves, when nothing moves."""
 
+import base64
+import json
+import re
+import zlib
+
+import numpy as np
 import pandas as pd
 import pytest
 from fleets import fleet
@@ -56,6 +62,23 @@ def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy):
     assert figure.drawn.svg.count("unknown") >= 2
     # nobody saw a failure: what a prior says was not observed
     assert tables["predictions-held"] == []
+    packed = re.search(r'data-packed="([^"]+)"', report.to_html())[1]
+    data = json.loads(zlib.decompress(base64.b64decode(packed)))
+    drawn = data["blast"]
+    names = [data["texts"][at] for at in drawn["elements"]]
+    impacts = np.reshape(drawn["impact"], (-1, 3))
+    unknown = {name for name, ends in zip(names, impacts, strict=True) if None in ends}
+    assert unknown == {"vm-1", "vm-2"}
+
+
+def test_a_table_of_hosts_without_rows_is_no_fleet_without_hosts(policy):
+    tables = {**fleet(["web"]).tables, "hosts": pd.DataFrame({"host_id": []})}
+    tables = {name: table for name, table in tables.items() if name != "coverage"}
+    tables["workloads"] = tables["workloads"].drop(columns="host_id")
+    report = assess.build_report(
+        assess.from_frames(tables, snapshot_at="2026-09-30"), policy
+    )
+    assert "host" not in report.fleet
 
 
 def test_what_is_empty_says_why_and_explains_nothing_that_is_not_there(policy):

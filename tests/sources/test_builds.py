@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assess.sources.builds import BuildsSource, is_build_file, sources_of, tools_of
+from assess.sources.builds import BuildsSource, done_by, is_build_file, sources_of
 from assess.sources.builds.dockerfile import expand, instructions, read_build
 from assess.sources.deadline import Deadline
 
@@ -157,8 +157,44 @@ def test_which_files_of_a_directory_are_builds(tmp_path, name, is_one):
     ],
 )
 def test_where_packages_come_from(text, tools, sources):
-    assert tools_of([text]) == tools
+    assert (";".join(done_by([text], "tool")) or "none") == tools
     assert sources_of([text]) == sources
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("apt-get install -y libgl1-mesa-glx netcat=1.2", ["netcat", "libgl1-mesa-glx"]),
+        ("apt-get install -y libgl1-mesa-glx-dev netcat-openbsd", []),
+        ("apk add --no-cache python2 make", ["python2"]),
+        ("echo netcat", []),
+    ],
+)
+def test_a_build_asks_for_packages_that_a_release_may_drop(text, found):
+    packages = [f"package={name}" for name in found]
+    assert sorted(done_by([text], "setting")) == sorted(packages)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("docker-php-ext-install pdo_mysql imap && x", "extension=imap"),
+        ("docker-php-ext-install pdo_mysql", ""),
+        ("useradd -m -u 1000 app", "command=useradd-1000"),
+        ("useradd -m -u 10001 app", ""),
+        ("curl x | apt-key add -", "command=apt-key"),
+        ("corepack enable", "command=corepack"),
+        (f"echo {CANARY}", ""),
+    ],
+)
+def test_a_build_shows_what_rules_ask_for_and_nothing_else(text, found):
+    assert ";".join(done_by([text], "setting")) == found
+
+
+def test_what_a_build_does_is_a_setting(build):
+    text = "FROM ubuntu:22.04\nRUN groupadd -g 1000 app\n"
+    (row,) = build(Dockerfile=text).rows["workloads"]
+    assert row["settings"] == "command=groupadd-1000"
 
 
 def test_a_list_of_sources_that_is_copied_is_unknown(build):

@@ -8,7 +8,13 @@ import pytest
 
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
-from assess.sources.settings import common, of_command, of_container, settings_of
+from assess.sources.settings import (
+    asked_in,
+    common,
+    of_command,
+    setting_text,
+    settings_of,
+)
 
 CANARY = "hunter2"
 NODE = {
@@ -189,8 +195,23 @@ def test_a_container_tells_what_it_asks_of_its_engine():
     host = {"Runtime": "sysbox-runc", "Links": ["/db:/web/db"], "Sysctls": sysctls}
     made = {"Labels": {"com.docker.compose.version": "1.29.2"}}
     asked = "compose=1.29.2;links;runtime=sysbox-runc;sysctl=net.core.somaxconn"
-    assert of_container({"Config": made, "HostConfig": host}, None) == asked
+    assert asked_in({"Config": made, "HostConfig": host}, "docker asks") == asked
     usual = {"Runtime": "runc", "Links": None, "Sysctls": {}}
-    assert of_container({"Config": {}, "HostConfig": usual}, None) is None
+    assert asked_in({"Config": {}, "HostConfig": usual}, "docker asks") is None
     made["Labels"]["com.docker.compose.version"] = "1;program=dockerd"
-    assert of_container({"Config": made}, "program=traefik") == "program=traefik;compose"
+    assert asked_in({"Config": made}, "docker asks") == "compose"
+
+
+def test_variables_that_rules_ask_for_are_settings():
+    known = {"KC_PROXY": CANARY, "KC_DB_PASSWORD": CANARY, "OTHER": CANARY}
+    assert setting_text("", "app", known, [None]) == "env.KC_PROXY"
+    # of few the value counts, and is no secret
+    user = {"ELASTICSEARCH_USERNAME": "elastic"}
+    shown = "env.ELASTICSEARCH_USERNAME=elastic;compose"
+    assert setting_text("", "kibana", user, ["compose"]) == shown
+    assert setting_text("", "nginx", {}, []) is None
+
+
+def test_postgresql_is_given_its_settings_by_a_short_option():
+    line = f"docker-entrypoint.sh postgres -c wal_keep_segments=64 -c x={CANARY}"
+    assert of_command(line) == "program=postgres;wal_keep_segments;x"

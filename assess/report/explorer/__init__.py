@@ -18,6 +18,7 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from assess.report.explorer.data import payload
+from assess.report.model import blast_radius_shown
 from assess.score.assessment import Assessment
 from assess.score.result import Result
 from assess.words import to_html
@@ -53,7 +54,7 @@ def of_report(scores: Assessment) -> Markup:
         payload(
             scores.what_next,
             scores.readiness,
-            scores.blast_radius,
+            blast_radius_shown(scores),
             scores.targets,
         )
     )

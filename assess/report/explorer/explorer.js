@@ -788,7 +788,8 @@ class Explorer {
     return [this.title("What goes down with what"), filter,
       this.table(`blast ${only}`, "Elements, worst first", [["Element"], ["Share of criticality (%)", true], ["One failure takes (%)", true], ["Computed"]],
         chosen.map((e) => () => [this.elementLink(e), interval(blast.impact.slice(3 * e, 3 * e + 3)),
-          known(blast.next[2 * e]) ? `${number(blast.next[2 * e])} to ${number(blast.next[2 * e + 1])}` : "–", this.text(blast.how[e])]), { most: 15 })];
+          known(blast.next[2 * e]) ? `${number(blast.next[2 * e])} to ${number(blast.next[2 * e + 1])}` : "–",
+          known(blast.impact[3 * e]) ? this.text(blast.how[e]) : "–"]), { most: 15 })];
   }
 
   /** The most probable way from an element to every service: by service the one before it. */
@@ -852,7 +853,10 @@ class Explorer {
       return steps;
     };
     const frozen = blast.frozen[1].filter((_, at) => blast.frozen[0][at] === e);
-    const head = `It takes down ${interval(blast.impact.slice(3 * e, 3 * e + 3))}% of the fleet's criticality: the expected share and, where they differ, the least and the most that can be reached (${this.text(blast.how[e])}).`;
+    const impact = blast.impact.slice(3 * e, 3 * e + 3);
+    const head = known(impact[1])
+      ? `It takes down ${interval(impact)}% of the fleet's criticality: the expected share and, where they differ, the least and the most that can be reached (${this.text(blast.how[e])}).`
+      : "No source says what runs there, nor what goes down with it.";
     const isPlaced = kind !== "registry";
     const cells = rows.map((at) => () => {
       const node = services[at];

@@ -23,6 +23,7 @@ from assess.score.upgrade_churn.in_use import (
     IDLE,
     KUBERNETES,
     WORLD,
+    bases_of,
     flags_of,
     images_of,
     is_node,
@@ -107,6 +108,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
             "objects": partial(objects_of, inventory, workloads),
             "flags": partial(flags_of, workloads, goal.product, goal.version),
             "mounts": partial(mounts_of, inventory, workloads),
+            "bases": partial(bases_of, inventory, *goal),
         }
         tables = {name: makers[name]() for name in {change["table"] for change in asked}}
         rows_n = max(map(len, tables.values()), default=0)
@@ -168,8 +170,11 @@ def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
 def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
-    tables = {"workloads": workloads, "packages": packages_of(workloads)}
-    tables["mounts"] = mounts_of(inventory, workloads)
+    tables = {
+        "workloads": workloads,
+        "packages": packages_of(workloads),
+        "mounts": mounts_of(inventory, workloads),
+    }
     hits = _Hits(tables, inventory.snapshot_at)
     for change in changes(WORLD):
         rows_n = len(tables[change["table"]])
@@ -207,7 +212,7 @@ def products() -> list[str]:
     """Return what can be upgraded: products of hosts, and those of images that have a rule."""
     named = {row["product"] for row in reference.rows("breaks")}
     named |= {*reference.lookup("os_names", "name", "distro").values()}
-    return [*PRODUCTS, *sorted(named.difference(PRODUCTS, [WORLD, ANY_IMAGE, SYSTEM]))]
+    return sorted(named - {WORLD, ANY_IMAGE, SYSTEM})
 
 
 class _Ahead:
@@ -226,8 +231,7 @@ class _Ahead:
         """Return whether a change is in the target: introduced by then, and not withdrawn."""
         has_come = reference.numbers_of(change["version"]) <= self._target
         until = reference.numbers_of(change["until"])
-        is_back = change["until"] != "" and self._target >= until
-        return has_come and not is_back
+        return has_come and not (0,) < until <= self._target
 
     def of(self, versions: pd.Categorical, change: Mapping[str, str]) -> BooleanArray:
         """Return which versions are older than a change; NA where a version is unknown."""
@@ -373,8 +377,9 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
 
 def _days(texts: Series) -> Series:
     """Return days as times; NaT where a text is empty."""
-    days = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
-    return days.astype("datetime64[us, UTC]")
+    return pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True).astype(
+        "datetime64[us, UTC]"
+    )
 
 
 def _day(text: str) -> pd.Timestamp:

@@ -14,7 +14,7 @@ _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
 _PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
-_KEPT = ["service_id", "workload_id", "host_id", "version", "host_network"]
+_KEPT = ["service_id", "workload_id", "host_id", "version", "host_network", "repository"]
 
 
 def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:

@@ -232,8 +232,8 @@ def known_history(
     if history and history.last and history.last.at == at:
         return history
     before = History.of(previous, policy) if previous else None
-    parts = (part for part in (history, before) if part and part.last)
-    earlier = [part for part in parts if part.last and part.last.at < at]
+    parts = (history, before)
+    earlier = [part for part in parts if part and part.last and part.last.at < at]
     return joined(earlier) + History.of(inventory, policy)
 
 
@@ -355,13 +355,10 @@ def _engines_between(
     """Compare the engines of two snapshots; a host missing in one of them was not watched."""
     # A host with an unreadable version was not watched either.
     both = sorted(was.keys() & now.keys())
-    moves = []
-    for host in both:
-        step = engine_move(was[host], now[host])
-        if step:
-            moves.append(Move(host, *span, "", step))
+    steps = {host: engine_move(was[host], now[host]) for host in both}
+    moves = tuple(Move(host, *span, "", step) for host, step in steps.items() if step)
     watched = [host for host in both if is_read(was[host]) and is_read(now[host])]
-    return tuple(moves), dict.fromkeys(watched, (span,))
+    return moves, dict.fromkeys(watched, (span,))
 
 
 def _images_between(

@@ -82,8 +82,8 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     path = table["repository"]
     full = table["registry"] + "/" + path
     table = table[named.eq(product) | path.eq(product) | full.eq(product)]
-    version = _each(_version_in, table, "tag")
-    return table.assign(version=version).reset_index(drop=True)
+    table = table.assign(version=_each(_version_in, table, "tag"))
+    return table.reset_index(drop=True)
 
 
 def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
@@ -101,6 +101,15 @@ def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     table = table.assign(version=release, **moves)
     table.loc[release.isna(), [*moves]] = pd.NA  # it may be another system
     return _typed(table, "workloads")
+
+
+def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
+    """Return the settings of each build on a system, and of each container that Compose made."""
+    table = workloads_on(inventory, WORLD, target)
+    is_on = surely(table["is_build"] & table["base_distro"].eq(product))
+    release = table["base_os"].where(is_on).str.split().str[-1]
+    version = release.fillna(flags.value_of(table["settings"], product))
+    return flags_of(table.assign(version=version)[version.notna()], product, target)
 
 
 def _shipped(product: str, release: str) -> dict[str, Any]:

@@ -167,9 +167,8 @@ def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image,
     come = new.keys() - old.keys()
     if len(gone) == len(come) == 1:
         pairs.append((old[gone.pop()], new[come.pop()]))
-    kinds = [reference.image_change(a[1:], b[1:]) for a, b in pairs]
-    compared = zip(pairs, kinds, strict=True)
-    return [(*pair, kind) for pair, kind in compared if kind != "same"]
+    found = [(a, b, reference.image_change(a[1:], b[1:])) for a, b in pairs]
+    return [change for change in found if change[2] != "same"]
 
 
 def _by_repository(images: set[Image]) -> dict[str, Image]:
@@ -197,9 +196,7 @@ def is_third_party(image: Image, registries: Mapping[str, Any]) -> bool:
 def written(image: Image) -> str:
     """Write an image as a reference."""
     registry, repository, tag, digest = image
-    end = f"@{digest}" if digest else ""
-    if tag:
-        end = f":{tag}"
+    end = f":{tag}" if tag else f"@{digest}" if digest else ""
     return f"{registry}/{repository}{end}"
 
 

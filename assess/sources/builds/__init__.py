@@ -22,7 +22,6 @@ UNREAD = "unknown"  # a list of package sources that the build brings as a file
 SCRATCH = "scratch"  # no image: nothing is pulled
 MAX_FILE_BYTES = 1 << 20
 _CALLED = ("Dockerfile", "Containerfile")
-_NAMES = ("dockerfile", "containerfile")
 NOTHING = "none"  # the build was read, and installs nothing of its distribution
 MAX_SOURCES = 40  # of one stage
 
@@ -30,9 +29,9 @@ _HOST = r"https?://(?:[^/\s@\"'<>|;]*@)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})"
 _URL = Linear(_HOST)
 _KEYS = Linear(r"--keyserver[ =]\"?(?:hkps?://)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})")
 _LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]*)")
+_SUFFIXED = Linear(r"(?i)^(?:(.+)\.)?(?:dockerfile|containerfile)([^/]*)$")
 _URIS = Linear(rf"URIs:\s*{_HOST}")
 _SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
-_TOOLS = [(row["tool"], Linear(row["pattern"])) for row in rows("builds/tools")]
 _MARK = "\\"  # of a pattern of sed: archive\.debian\.org
 
 
@@ -52,9 +51,8 @@ class BuildsSource(Source):
 def is_build_file(file: Path) -> bool:
     """Return whether a file is called like a build: Dockerfile, Dockerfile.web, web.dockerfile."""
     name = file.name.lower()
-    if name.endswith((".dockerignore", ".containerignore", ".md", ".bak", ".orig", "~")):
-        return False
-    return name.startswith(_NAMES) or name.endswith(tuple(f".{n}" for n in _NAMES))
+    ends = (".dockerignore", ".containerignore", ".md", ".bak", ".orig", "~")
+    return not name.endswith(ends) and _SUFFIXED.search(name) is not None
 
 
 def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
@@ -70,8 +68,7 @@ def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
     batch.add("workloads", *call.take(found))
     batch.add("services", *call.take([service_row(build, names)]))
     hidden = sum(row["image_ref"] is None for row in found)
-    redacted_n = len(build.settings)
-    call.count(unmapped_n=build.unread_n + hidden, redacted_n=redacted_n)
+    call.count(unmapped_n=build.unread_n + hidden, redacted_n=len(build.settings))
     if hidden:
         hint = f"{hidden} bases hang on an argument without a default: give it one"
         call.status("partial", hint)
@@ -113,7 +110,11 @@ def _packages(stages: list[Stage]) -> Row:
     texts = [text for stage in stages for text in stage.texts]
     is_hidden = any(stage.copies_sources for stage in stages)
     found = [sources_of(texts)] + [UNREAD] * is_hidden
-    return {"package_tools": tools_of(texts), "package_sources": joined(found)}
+    return {
+        "package_tools": joined(done_by(texts, "tool")) or NOTHING,
+        "package_sources": joined(found),
+        "settings": joined(done_by(texts, "setting")),
+    }
 
 
 def _is_root(build: Build, stages: list[Stage]) -> bool | None:
@@ -130,11 +131,9 @@ def _copied(build: Build) -> list[str]:
     own = {stage.name.lower() for stage in build.stages}
     own |= {str(number) for number in range(len(build.stages))}
     found = [image for stage in build.stages for image in stage.copied_from]
-    known = {stage.base for stage in build.stages}
-    images = [i for i in found if i.lower() not in own and i not in known]
-    return [
-        i for i in dict.fromkeys(images) if parse_image(i).repository and i != SCRATCH
-    ]
+    known = {SCRATCH, *(stage.base for stage in build.stages)}
+    images = [i for i in dict.fromkeys(found) if i.lower() not in own and i not in known]
+    return [image for image in images if parse_image(image).repository]
 
 
 def service_row(build: Build, names: Names) -> Row:
@@ -156,31 +155,20 @@ def service_names(build: Build, file: Path) -> Names:
     labels, _ = keep_labels(last.labels)
     kept = kept_env(last.variables)
     title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
+    is_plain = title.isprintable() and not is_secret("", title)
     return names_of(
         labelled(labels),
         *telemetry_names(kept),
         (_suffix(file), "build-file", 0.7),
-        (
-            title if title.isprintable() and not is_secret("", title) else "",
-            "label",
-            0.65,
-        ),
+        (title if is_plain else "", "label", 0.65),
         ("" if _suffix(file) else _directory(file), "build-directory", 0.6),
     )
 
 
 def _suffix(file: Path) -> str:
     """Return the suffix of the name Dockerfile; empty for a variant such as dev."""
-    lower = file.name.lower()
-    for word in _NAMES:
-        if lower.endswith(f".{word}"):
-            name = file.name[: -len(word) - 1]
-            break
-        if lower.startswith(word):
-            name = file.name[len(word) :].strip(".-_")
-            break
-    else:
-        return ""
+    found = _SUFFIXED.search(file.name)
+    name = found[1] or found[2].strip(".-_") if found else ""
     return "" if name.lower() in _words("variant") else name
 
 
@@ -196,11 +184,16 @@ def _words(kind: str) -> frozenset[str]:
     return frozenset(r["word"] for r in rows("builds/words") if r["kind"] == kind)
 
 
-def tools_of(texts: Iterable[str]) -> str:
-    """Return the tools that fetch packages of the distribution, joined by semicolons."""
+@cache
+def _patterns(kind: str) -> list[tuple[str, Linear]]:
+    known = [row for row in rows("builds/tools") if row["kind"] == kind]
+    return [(row["name"], Linear(row["pattern"])) for row in known]
+
+
+def done_by(texts: Iterable[str], kind: str) -> list[str]:
+    """Return what a build does: tools that fetch packages, or settings that rules ask for."""
     text = "\n".join(texts)
-    found = [tool for tool, pattern in _TOOLS if pattern.search(text)]
-    return ";".join(found) or NOTHING
+    return [name for name, pattern in _patterns(kind) if pattern.search(text)]
 
 
 def sources_of(texts: Iterable[str]) -> str | None:
@@ -209,13 +202,12 @@ def sources_of(texts: Iterable[str]) -> str | None:
     found: set[str] = set()
     for text in texts:
         plain = text.replace(_MARK, "")
-        listed = [*_LINE.findall(plain)]
-        listed += product(_URIS.findall(plain), _SUITES.findall(plain))  # of deb822
-        suites = {f"{host.lower()} {suite}" for host, suite in listed}
-        named = {host.lower() for host, _ in listed}
-        hosts = {host.lower().rstrip(".") for host in _URL.findall(plain)}
-        hosts |= {host.lower() for host in _KEYS.findall(plain)}
+        lists = {*_LINE.findall(plain)}
+        lists |= {*product(_URIS.findall(plain), _SUITES.findall(plain))}  # of deb822
+        named = {host.lower() for host, _ in lists}
+        hosts = {*_URL.findall(plain), *_KEYS.findall(plain)}
+        hosts = {host.lower().rstrip(".") for host in hosts}
         archives = reference.lookup("package_archives", "host", "distro")
         hosts |= {host for host in archives if host in plain}
-        found |= suites | (hosts - named)
+        found |= {f"{host.lower()} {suite}" for host, suite in lists} | (hosts - named)
     return joined(sorted(found)[:MAX_SOURCES])

@@ -136,11 +136,9 @@ def _bodies(head: str, lines: Iterator[str], ends: set[str]) -> str:
 
 def _split(word: str, text: str) -> Instruction:
     flags = []
-    found = _FLAG.match(text)
-    while found:
+    while found := _FLAG.match(text):
         flags.append((found[1].lower(), found[2] or ""))
         text = text[found.end() :]
-        found = _FLAG.match(text)
     return Instruction(word, text, tuple(flags))
 
 
@@ -176,8 +174,8 @@ def _read_instruction(build: Build, outside: Variables, found: Instruction) -> N
 
 
 def _take_copy(stage: Stage, found: Instruction) -> None:
-    if origin := dict(found.flags).get("from"):
-        stage.copied_from.append(expand(origin, stage.variables))
+    if source := dict(found.flags).get("from"):
+        stage.copied_from.append(expand(source, stage.variables))
     target = found.text.partition("\n")[0].split(" ")[-1].strip("\"'] ")
     is_list = target.startswith(("/etc/apt/", "/etc/yum.repos.d", "/etc/apk/"))
     is_written_here = _HEREDOC.search(found.text) is not None
@@ -194,9 +192,8 @@ def _stage(build: Build, outside: Variables, found: Instruction) -> Stage:
     base = expand(words[0], outside)
     is_named = len(words) > 2 and words[1].upper() == "AS"
     name = words[2] if is_named else str(len(build.stages))
-    named = (stage for stage in build.stages if stage.name.lower() == base.lower())
-    parent = next(named, None)
-    inherited = dict(parent.variables) if parent else {}
+    named = [stage for stage in build.stages if stage.name.lower() == base.lower()]
+    inherited = dict(named[0].variables) if named else {}
     known = None if _UNKNOWN in base else base
     return Stage(known, name, variables=inherited)
 
@@ -233,10 +230,11 @@ def expand(text: str, known: Variables) -> str:
         if name is None:
             return "$"
         own = known.get(name)
-        is_set = bool(own) if (found[3] or "").startswith(":") else own is not None
-        if (found[3] or "").endswith("+"):
+        sign = found[3] or ""
+        is_set = bool(own) if sign.startswith(":") else own is not None
+        if sign.endswith("+"):
             own = found[4] if is_set else ""
-        elif (found[3] or "").endswith("-") and not is_set:
+        elif sign.endswith("-") and not is_set:
             own = found[4]
         if own is None or len(own) > MAX_VALUE or is_secret(name, own):
             return _UNKNOWN

@@ -13,7 +13,7 @@ from assess.sources.edges.rows import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.routing import routers_of
-from assess.sources.settings import asked_in, of_command, of_container, settings_of
+from assess.sources.settings import asked_in, setting_text, settings_of
 from assess.sources.values import Texts, dicts, dig, listed, moment, table, text, texts
 from assess.sources.volumes import nfs_export
 
@@ -244,7 +244,7 @@ def keep_inspected(raw: Payload) -> Kept:
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
-        "settings": of_container(raw, of_command(line, image)),
+        "settings": setting_text(line, image, values, [asked_in(raw, "docker asks")]),
         "health_checked": bool(tests) and tests[0] != "NONE",
         "proxies": sorted(routers_of(table(raw, "Config", "Labels"), values)),
     }

@@ -1188,3 +1188,66 @@ def test_an_image_is_gone_from_its_day_on(image, by, expected):
     named = {"registry": registry, "repository": repository, "tag": tag}
     found = certainties(by=by, workload=named)
     assert set(found) == ({expected} if expected else set())
+
+
+# ---- what a build does, and what made a container ----
+
+
+def built(image, settings):
+    base = {"workload": {"source_kind": "build", "host_id": None, "settings": settings}}
+    name, _, tag = image.partition(":")
+    base["workload"] |= {"image_ref": image, "registry": "docker.io"}
+    base["workload"] |= {"repository": f"library/{name}", "tag": tag}
+    return base
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "target", "expected"),
+    [
+        ("debian:11", "package=netcat", "debian:12", {"DEBIAN-12-packages": "will"}),
+        ("debian:12", "package=netcat", "debian:13", {}),
+        # of a language the system is that in its tag
+        (
+            "python:3.12-slim-bookworm",
+            "package=libgl1-mesa-glx",
+            "debian:13",
+            {"DEBIAN-13-packages": "will"},
+        ),
+        (
+            "ubuntu:22.04",
+            "command=useradd-1000",
+            "ubuntu:24.04",
+            {"UBUNTU-23.04-useradd-1000": "will"},
+        ),
+        ("ubuntu:22.04", None, "ubuntu:24.04", {}),
+        ("alpine:3.18", "package=php81", "alpine:3.20", {"ALPINE-3.20-packages": "will"}),
+    ],
+)
+def test_a_release_drops_what_a_build_installs(image, settings, target, expected):
+    assert certainties(target=target, **built(image, settings)) == expected
+
+
+def test_an_image_drops_what_a_build_asks_of_it():
+    asked = built("php:8.3-fpm", "extension=imap;extension=gd")
+    assert certainties(target="php:8.4", **asked)["PHP-8.4-extensions"] == "will"
+    plain = built("php:8.3-fpm", None)
+    assert "will" not in certainties(target="php:8.4", **plain).values()
+
+
+def test_compose_is_a_target():
+    made = {"workload": {"settings": "compose=1.29.2"}}
+    assert certainties(target="compose:2.0", **made)["COMPOSE-2-names"] == "may"
+    assert certainties(target="compose:2.0") == {}
+    newer = {"workload": {"settings": "compose=2.24.0"}}
+    assert certainties(target="compose:2.30", **newer) == {"COMPOSE-unread": "may"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [("env.KC_PROXY", "will"), ("env.KC_PROXY_HEADERS", None)],
+)
+def test_an_image_no_longer_reads_a_variable(settings, expected):
+    image = {"image_ref": "quay.io/keycloak/keycloak:25.0", "registry": "quay.io"}
+    image |= {"repository": "keycloak/keycloak", "tag": "25.0", "settings": settings}
+    found = certainties(target="keycloak:26.0", workload=image)
+    assert found.get("KEYCLOAK-26-variables") == expected
