@@ -148,24 +148,24 @@ BUDGETS = {
     "core": 2293,  # a file that a snapshot has lost; a copy of the process does half of a report
     "policy": 660,  # targets are checked word by word
     "reference": 1224,  # the names that it hands on, one a line
-    "sources": 2697,  # the only one of several, and mounts in the form of pods, once
+    "sources": 2700,  # the only one of several; mounts in the form of pods; unread files
     "sources/aws": 417,
     "sources/answers": 1230,  # of a format that nobody names; Grype, Syft, scans of clusters
     "sources/backstage": 313,
     "sources/builds": 348,  # a regular expression for its names
-    "sources/compose": 784,  # the builds beside it are read too
-    "sources/deploys": 411,  # runs as `gh run list` writes them; what Helm and Flux keep
+    "sources/compose": 788,  # the builds beside it are read too
+    "sources/deploys": 417,  # runs as `gh run list` writes them; what Helm and Flux keep
     "sources/docker": 1612,  # links, routes and shared networks of running containers
     "sources/edges": 592,
     "sources/ec2": 369,
     "sources/ecr": 560,
     "sources/ecs": 1059,  # what only a deployment completes; conditions; containers that end first
     "sources/experiments": 369,
-    "sources/frames": 117,  # a problem of many rows once
-    "sources/hosts": 772,
+    "sources/frames": 122,  # a problem of many rows once
+    "sources/hosts": 777,
     "sources/incidents": 1141,  # of a tool that nobody names, and of any other
     "sources/joining": 991,  # what sources contradict each other in
-    "sources/kubernetes": 1694,  # what K3s is given
+    "sources/kubernetes": 1695,  # what K3s is given
     "sources/managed": 738,
     "sources/marathon": 520,
     "sources/nomad": 546,  # tasks that end before the others
@@ -174,10 +174,10 @@ BUDGETS = {
     "sources/swarm": 399,
     "sources/connections": 1344,  # ten forms of dumps, and who is who
     "sources/crictl": 206,
-    "sources/podman": 460,  # routes, and what its units are called
+    "sources/podman": 465,  # routes, and what its units are called
     "sources/traces": 349,  # spans of three tools, beside graphs; kinds by names
-    "sources/usage": 258,  # tables for people too
-    "sources/vms": 475,
+    "sources/usage": 262,  # tables for people too
+    "sources/vms": 455,
     "score": 525,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 343,
     "score/blast_radius": 2831,  # rows are weighed by tiles
@@ -200,9 +200,9 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 59_960
+MAX_PACKAGE_LINES = 59_961
 MAX_FILES = 258
-MAX_TOKENS = 422_100  # of code: the size that no layout changes
+MAX_TOKENS = 422_160  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

@@ -42,7 +42,6 @@ _PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
 _VERSION_LENGTH = 12  # characters of a commit
 _MINUTE = timedelta(minutes=1)
 Deployments = Iterator[Row | None]  # None for a record that lacks what a row needs
-_OF_REVISION = {"revision", "chart", "updated"}  # keys of `helm history`
 
 
 def is_production(environment: str) -> bool:
@@ -243,17 +242,24 @@ def records_in(values: Iterable[Any]) -> Rows:
     for value in values:
         pages = [dig(value, key) for key in ("workflow_runs", "items", "deployments")]
         page = next((page for page in pages if isinstance(page, list)), value)
-        for record in dicts(as_list(page)):
-            # `gh run list` writes the keys of the API in its own way
-            is_api = "headSha" not in record
-            records.append({k if is_api else header_of(k): record[k] for k in record})
+        # `gh run list` writes the keys of the API in its own way
+        records += [
+            {header_of(key): value for key, value in record.items()}
+            if "headSha" in record
+            else record
+            for record in dicts(as_list(page))
+        ]
     return records
 
 
 def format_of(record: Row) -> str:
     """Return the format of a record; empty if unknown."""
     # `helm list` names each release, and has its last revision only: no rate follows from it
-    is_revision = "name" not in record and record.keys() >= _OF_REVISION
+    is_revision = {
+        "revision",
+        "chart",
+        "updated",
+    } <= record.keys() and "name" not in record
     if is_revision or text(record, "kind") == "HelmRelease":
         return "helm"
     if isinstance(dig(record, "status", "history"), list):

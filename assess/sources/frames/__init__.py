@@ -25,7 +25,12 @@ from assess.sources.values import number
 
 NOTED = 5  # problems of a file
 SHOWN = 3  # rows that a problem names
-_NAMING = {"service_id", "src_id", "dst_id", "affected_services"}
+_NAMING = {
+    "service_id",
+    "src_id",
+    "dst_id",
+    "affected_services",
+}
 
 
 class FramesSource(Source):

@@ -44,7 +44,6 @@ _PERCENT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*")
 _WORDS = re.compile(r"[-_. %/]")
 _STATS = re.compile(r"\s*CONTAINER\b.*CPU %")  # the heads of a table for people
 _COLUMNS = re.compile(r"\s{2,}")
-# The heads of what `kubectl top pods` prints.
 _TOP = re.compile(r"^\s*(?:NAMESPACE\s+)?(?:POD|NAME)\s.*CPU\(cores\)", re.MULTILINE)
 _METRICS = vocabulary("usage", "metrics")
 _NAMED = vocabulary("usage", "words")
@@ -68,6 +67,14 @@ class Sample(NamedTuple):
 Samples = list[Sample]
 Read = tuple[Samples, int]  # samples, and how many entries are none
 Point = tuple[float, float]  # time [s], value
+Series = dict[
+    tuple[About, str], list[list[Point]]
+]  # by container and by what is measured
+
+
+def is_top(content: str) -> bool:
+    """Return whether a text is what ``kubectl top pods`` prints."""
+    return _TOP.search(content[:2000]) is not None
 
 
 def of_top(content: str, at: float) -> Read:
@@ -108,16 +115,17 @@ def of_documents(values: list[Any], stem: str, at: float) -> Read:
     for value in values:
         samples = next((read for f in _FORMS if (read := f(value, stem, at))), [])
         found += samples
-        is_empty = [] in (dig(value, "items"), dig(value, "data", "result"))
-        unread_n += not samples and not is_empty  # of a known form, and lists nothing
+        # an answer of a known form may list nothing
+        is_empty = dig(value, "items") == [] or dig(value, "data", "result") == []
+        unread_n += not samples and not is_empty
     return found, unread_n
 
 
 def _each(about: About, sizes: dict[str, float | None], at: float) -> Samples:
-    if not about:
-        return []
     return [
-        Sample(about, w, value, at) for w, value in sizes.items() if value is not None
+        Sample(about, what, value, at)
+        for what, value in sizes.items()
+        if about and value is not None
     ]
 
 
@@ -186,8 +194,8 @@ def _of_prometheus(value: Any, stem: str, at: float) -> Samples:
     by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
     summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
     span = max(filter(None, map(duration, words)), default=0.0)
-    series: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
-    parts: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
+    series: Series = defaultdict(list)
+    parts: Series = defaultdict(list)
     for one in dicts(value, "data", "result"):
         labels = table(one, "metric")
         about = _labelled(labels)
@@ -289,10 +297,10 @@ def _summary(samples: Samples, kind: str) -> float | None:
 
 def _window(samples: Samples) -> float | None:
     """Return the time from the first sample to the last [hours]; None where it is not known."""
-    if not samples or any(sample.at is None for sample in samples):
-        return None
     spans = [sample.span_s for sample in samples]
     times = [sample.at for sample in samples if sample.at is not None]
+    if not times or len(times) < len(samples):
+        return None
     return round((max(times) - min(times) + max(spans)) / _HOUR_S, 4)
 
 
@@ -325,11 +333,10 @@ def read_samples(file: Path, call: Call) -> Samples:
     if text is None:
         return []
     at = file.stat().st_mtime
-    if _TOP.search(text[:2000]):
+    if is_top(text):
         found, unread_n = of_top(text, at)
     else:
-        is_table = _STATS.match(text)
-        values = of_table(text) if is_table else decoded(text, call.row)
+        values = of_table(text) if _STATS.match(text) else decoded(text, call.row)
         found, unread_n = of_documents(values, file.stem, at)
     call.take(found)
     if unread_n:
