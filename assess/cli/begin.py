@@ -184,10 +184,10 @@ def _signs_in(file: Path) -> list[str]:
     if file.suffix not in _SUFFIXES or not file.is_file() or not os.access(file, os.R_OK):
         return []
     with file.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES)
+        head = opened.read(_HEAD_BYTES).decode(errors="replace")
     signs = {kind: row["sign"] for kind, row in built_in().items() if "sign" in row}
-    signed = [kind for kind, sign in signs.items() if re.search(sign.encode(), head)]
-    is_chart = b"{{" in head and "kubernetes" in signed  # Helm has to render it first
+    signed = [kind for kind, sign in signs.items() if re.search(sign, head)]
+    is_chart = "{{" in head and "kubernetes" in signed  # Helm has to render it first
     return [] if is_chart else signed
 
 
