@@ -155,7 +155,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run `assess`."""
-    # millions of cells live until the end: looking for circles among them costs a tenth of the time
+    # millions of cells live to the end: to search them for cycles costs a tenth of the time
     gc.set_threshold(50_000, 20, 20)
     # the matrices are small: threads cost more than they save
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -89,7 +89,7 @@ def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFr
         return table
     cells = _askable(table)
     try:
-        # with rows, what follows a part that none of them meets is not looked at
+        # first without rows: with them, a rule is not read past a part that no row meets
         evaluate(rule, cells.iloc[:0], at=at)
         mask = evaluate(rule, cells, at=at)
     except RuleError as error:

@@ -259,7 +259,7 @@ def describe(ax: Axes) -> str:
     if not rows:
         return f"{title}: {' '.join(t.get_text() for t in ax.texts) or 'nothing to show'}"
     measured = ax.get_xlabel().replace("\n", "; ")
-    # the row that counts what has no row of its own is no end of the span
+    # the row “and 9 more” is not the end of the span
     rest = f", {rows.pop()}" if len(rows) > 1 and REST.fullmatch(rows[-1]) else ""
     span = rows[0] if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
     points = [m for m in ax.collections if str(m.get_gid()).startswith("points")]

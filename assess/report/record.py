@@ -110,7 +110,7 @@ def _whole(
 ) -> dict[str, Any]:
     """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
     rows = _rows(scores)
-    # an unknown name is an error that names the nearest
+    # fails for an unknown name, with the nearest known one
     row = rows.get(service_id) or dict(scores.what_next.row(service_id))
     at = scores.provenance
     return {

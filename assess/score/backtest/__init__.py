@@ -308,7 +308,7 @@ def _judged_at_worst(services: DataFrame, loose_n: int, policy: Policy) -> DataF
     gain = services["foretold"] - services["foretold_by_history"]
     for expected in (services["foretold"], gain, -services["readiness"]):
         spared = expected[~services["incident"]].sort_values(kind="stable").index
-        # one stays spared: where all are hit, there is nothing to tell apart
+        # one service stays without an incident: if all had one, nothing could be told apart
         hit = services.index.isin(spared[:-1][:loose_n])
         minutes = services["minutes"].mask(hit, services["minutes"].max())
         worst = services.assign(incident=services["incident"] | hit, minutes=minutes)
@@ -342,7 +342,7 @@ def _judged(services: DataFrame, policy: Policy) -> DataFrame:
     for metric, measured in once.items():
         row = [float(values[0]) for values in measured]
         frame.loc[metric, ["value", "baseline_history", "baseline_random"]] = row
-    frame.loc["auc_gain", "baseline_random"] = np.nan  # chance is no rule to gain on
+    frame.loc["auc_gain", "baseline_random"] = np.nan  # no gain over chance
     if len(hit) > TAU_MOST:
         taus = [tau(p, forecast.minutes) for p in (forecast.score, forecast.history)]
         frame.loc["kendall_tau", ["value", "baseline_history"]] = taus

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
-WEIGHT_BITS = 40  # precision to which weights that are no whole numbers are added up
+WEIGHT_BITS = 40  # precision of sums of weights that are not whole numbers
 SINGLE_BITS = 24  # up to which sums are exact in floats of four bytes, which are quicker
 BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time
 TILE = 512  # scenarios whose bits become floats together

@@ -28,7 +28,7 @@ def edges(dependencies: DataFrame, policy: Policy) -> DataFrame:
     given = rows["given"].astype("float64")
     for level in LEVELS:
         rows[level] = given.fillna(rows[level])
-    # it may not exist at all, so that only the upper level has it
+    # the edge may not exist, so only the upper level has it
     rows.loc[rows["possible"], ["lo", "point"]] = 0.0
     rows = rows.sort_values([*KEY, *LEVELS], kind="stable")
     return _by_pair(rows)
@@ -59,7 +59,7 @@ def _distinct(rows: DataFrame) -> DataFrame:
     is_covered = _any_of(rows, is_given, KEY)
     is_first = ~rows.duplicated(KEY)
     rows = rows[is_given | (~is_covered & is_first)]
-    # who starts after another needs it while running only if nothing else says how
+    # start order counts as a need at run time only if no other edge describes the pair
     says_how = ~rows["kind"].isin([START_ORDER, "unknown"]) & ~rows["possible"]
     is_order = rows["kind"].eq(START_ORDER) & rows["given"].isna()
     rows = rows[~is_order | ~_any_of(rows, says_how, PAIR)]
@@ -138,7 +138,7 @@ def edge_evidence(inventory: Inventory) -> DataFrame:
     specific = rows[~rows["kind"].isin(KINDLESS)]
     sources_n = specific.groupby(pair)["evidence"].nunique()
     agreeing_n = specific.groupby([*pair, "kind"])["evidence"].nunique()
-    # no kind is named by all sources that name one
+    # the sources that name a kind name different ones
     conflict = agreeing_n.groupby(pair).max() < sources_n
 
     def joined(words: Series) -> str:
@@ -151,7 +151,7 @@ def edge_evidence(inventory: Inventory) -> DataFrame:
         conflict=conflict.reindex(table.index, fill_value=False).astype(bool),
         calls=groups["calls"].sum(min_count=1),
     )
-    # a trace that names a service at either end shows that traces reach it at all
+    # a trace with a service at either end shows that the service is traced
     traced = set(rows.loc[is_seen, pair].to_numpy().ravel())
     untraced = sorted(set(inventory["services"]["service_id"]) - traced)
     unseen = DataFrame({"src_id": untraced}).assign(known_by="nobody")

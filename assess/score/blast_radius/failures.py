@@ -163,7 +163,7 @@ def _simultaneous(table: DataFrame, chosen: Integers, element: Integers) -> Posi
     )
     others = []
     for place in chosen:
-        # an end that nobody knows is no time together: no comparison with it is true
+        # failures with an unknown end do not overlap: no comparison with NA is true
         overlaps = (start < end[place]) & (end > start[place])
         others.append(np.flatnonzero(overlaps & (element != element[place])))
     failure = np.repeat(np.arange(len(chosen)), [len(each) for each in others])
@@ -178,7 +178,7 @@ def _hit_by_others(
     elements: list[Element],
 ) -> Positions:
     """List pairs of a failure and a service down in it that a simultaneous failure reaches."""
-    # few go down: nobody else is looked at
+    # few services go down, so only these are looked at
     down = [np.flatnonzero(found.down) for found in failures]
     down_n = [len(each) for each in down]
     row = np.repeat(np.arange(len(down)), down_n)
@@ -231,7 +231,7 @@ def _other_names(inventory: Inventory, services: pd.Index) -> dict[str, str]:
     """Return services by alias; aliases that several services share are left out."""
     aliases = inventory["service_aliases"]
     pairs = aliases[["alias", "service_id"]].drop_duplicates()
-    # a service's own name is nobody else's
+    # the name of a service is no alias of another
     is_free = ~pairs["alias"].isin(services) & ~pairs["alias"].duplicated(keep=False)
     own = pairs[is_free & pairs["service_id"].isin(services)]
     return dict(own.astype("str").itertuples(index=False))

@@ -55,7 +55,7 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> DataFrame:
         failure, edge = np.nonzero(live)
         failed = fell[failure, src[edge]]
         away = steps(calls, initial, down)
-        # on a cycle, who was nearer to what failed did not go down because of who is further away
+        # on a cycle, a service farther from the failed element did not take the nearer one down
         is_later = away[failure, dst[edge]] > away[failure, src[edge]]
         counts = ~(failed & on_cycle[edge] & is_later)
         parts.append(np.array([failure + rows.start, edge, failed])[:, counts])
@@ -150,7 +150,7 @@ class Failures:
         quiet = seen & ~initial[:, :services_n]
         quiet[table["failure"], table["caller"]] = False
         fault, faults = pd.factorize(np.array([f.fault for f in failures], object))
-        # what somebody is certain of needs no evidence, and is none
+        # an edge that a person is certain of neither needs evidence nor is evidence
         given = is_given(topology.edges).to_numpy()
         trials = Trials.of(table[~given[table["edge"]]])
         return cls(

@@ -31,11 +31,11 @@ class Besides:
 
     def floor(self, kept: Booleans, strength: float) -> Floats:
         """Return by service the chance to go down without a known cause, shrunk to the fleet's."""
-        # what is left out is little: it is taken off, and what is kept is not added up again
+        # few failures are left out: subtract them instead of adding up all others
         n = self.n[0] - self.had[~kept].sum(axis=0)
         k = self.n[1] - self.fell[~kept].sum(axis=0)
         fleet = (k.sum() + 0.5) / (n.sum() + 1)
-        # nobody had data: a half would be no floor
+        # without data the estimate would be 1/2, far too high for a floor
         fleet = fleet if n.sum() else 0.0
         return (k + strength * fleet) / (n + strength)
 
@@ -58,7 +58,7 @@ class Unexplained:
 
     def besides(self, reached: Floats) -> Floats:
         """Return by row equally likely losses of services outside the ``reached`` weight."""
-        # a loss is dropped as a whole, by the chance that it hits what is reached: it never shrinks
+        # drop a loss as a whole, with the chance that it hits reached services; never shrink it
         share = (reached / self.total)[:, None]
         hit = np.arange(POINTS) < POINTS * share
         return np.where(hit[:, _shuffled(1)], 0.0, self.losses)
@@ -95,7 +95,7 @@ def _equally_likely(losses: Floats, chance: Floats) -> Floats:
     order = np.argsort(losses, axis=1, kind="stable")
     each = np.take_along_axis(chance, order, 1)
     upto = np.minimum(np.cumsum(each, axis=1), 1)
-    # rows one after the other, two apart, so that all are searched at once
+    # shift each row by 2, beyond the values of the row before: one search serves all rows
     line = 2.0 * np.arange(n)[:, None]
     points = (np.arange(POINTS) + 0.5) / POINTS
     at = np.searchsorted((line + upto).ravel(), (line + points).ravel())

@@ -234,7 +234,7 @@ def by_level(
         how = sampling if level == "point" else quick
         bound: Literal["least", "most"] = "most" if level == "hi" else "least"
         impacts[level] = propagate(graph, failing, sampling=how, bound=bound)
-    # nothing is drawn, so that only the losses and the number of causes are of use
+    # nothing is drawn, so only the losses and the number of causes are needed
     failing = _with_unnamed(topology)
     impacts["unseen"] = propagate(unseen, failing, sampling=quick, bound="most")
     return impacts

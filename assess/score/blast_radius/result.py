@@ -16,7 +16,7 @@ from assess.errors import AssessError
 from assess.score.blast_radius.placement import KINDS
 from assess.score.blast_radius.topology import Topology
 from assess.score.result import Explanation, Result, plain_by, with_ends
-from assess.words import number, records, sentence_list
+from assess.words import element_label, number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
@@ -136,7 +136,7 @@ class BlastRadius(Result):
             "element_kind == @element_kind and element == @element "
             "and service_id == @service_id"
         )
-        title = f"{element_kind} {element} and {service_id}"
+        title = f"{element_label(element_kind, element)} and {service_id}"
         return Explanation(title, reach_text(steps, pair, service_id), steps)
 
     def explore(self, element: str = "", *others: Result) -> Explorer:
@@ -196,7 +196,7 @@ class BlastRadius(Result):
             )
         if not is_cause.any():
             lines.append(
-                "What falls with it is not listed: raise `blast_radius.pairs_max`."
+                "What goes down with it is not listed: raise `blast_radius.pairs_max`."
             )
         title = f"{service_id}: blast radius {percent(row, 'impact')} percent"
         return Explanation(title, "\n".join(lines), causes.drop(columns="service_id"))

@@ -114,7 +114,7 @@ def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Int
     is_rest[first] = False
     rest = rng.permutation(np.flatnonzero(is_rest))
     order = np.concatenate([rng.permutation(first), rest])
-    # a copy, so that what is not wanted is let go
+    # copy, so that the rest of the array can be freed
     return order[: max(wanted, least)].astype(np.int32)
 
 
@@ -235,7 +235,7 @@ def _enumerated(
 
 def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
     """Return the chances of the uncertain arcs of each scenario, and by way its number."""
-    # a certain way has the number ``digits``; a number without an arc has no chance
+    # a certain way has the number ``digits``; a number without an arc has the chance 0
     scenario = part.scenario[part.head]
     ways = np.lexsort([part.arc, scenario])
     ways = ways[graph.p[part.arc[ways]] < 1]

@@ -80,7 +80,7 @@ class Undecided:
         rank = np.full(self.n, -1)
         rank[wanted] = np.arange(len(wanted))
         place = np.flatnonzero(rank[self.scenario] >= 0)
-        # one number more: that of what is down for certain
+        # one extra number stands for what is down for certain
         cell = np.full(len(self.node) + 1, -1)
         cell[place] = np.arange(len(place))
         ways = cell[self.head] >= 0

@@ -22,7 +22,7 @@ SIDE = ["service_id", "side"]
 
 def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> DataFrame:
     """Return by service whether all its calls (``src``) and callers (``dst``) are known."""
-    # Of what lies outside the fleet only a row that says so makes its callers known.
+    # Callers of an element outside the fleet are known only where a row declares it.
     # A source is complete where it would have seen every call over
     # ``blast_radius.complete_hours``: a row of ``dependencies`` says so, traces were read
     # over such a window, or a person said that the list is complete.
@@ -94,7 +94,7 @@ def _by_answers(inventory: Inventory, policy: Policy) -> DataFrame:
     ttl = pd.Timedelta(days=policy["evidence"]["answer_ttl_days"])
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
-    # of a list that was left out, nobody knows what it said
+    # without the list, nothing shows that it is complete
     holds = surely(is_yes & is_fresh) & inventory.has("dependencies")
     parts = []
     for side in BOTH:
@@ -134,7 +134,7 @@ def watched(
     is_observed = services.isin(known) | (~looked.isin(services)).any()
     seen = seen.loc[services]
     silent = ~seen[CALLS].to_numpy(bool)
-    # nobody calls itself: the others are what may call it unseen
+    # a service does not call itself: only the others may call it unseen
     others_n = silent.sum() - silent
     is_seen = seen[CALLERS].to_numpy(bool) | (others_n == 0)
     columns = {"dependencies_observed": is_observed, "callers_seen": is_seen}

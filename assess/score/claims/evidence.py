@@ -183,7 +183,7 @@ def kept_images(data: ClaimData) -> Measurement:
     in_use = images["containers_n"].gt(0).where(on_host, used)
     taken = images["reclaimable"].where(on_host, images["would_expire"])
     unused = ~surely(in_use)
-    # an image that is perhaps in use is perhaps not a matter of clean-up
+    # an image that may be in use may not be one to clean up
     stays = (~taken).mask(in_use.isna())
     measured = share(tally(place[unused], stays[unused]), level=data.level)
     gap = "no image was seen that nothing uses: keep looking"
@@ -366,7 +366,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
     in_doubt = known.mask(vague, CONTAINER)
-    # at worst those that nobody assigned are all of the service that breaks most often
+    # worst case: all unassigned incidents belong to the service that breaks most often
     counts = spells["incidents"].where(in_doubt.notna())
     is_most = counts.rank(method="first", ascending=False).eq(1)
     piled = spells["incidents"] + loose_n * is_most

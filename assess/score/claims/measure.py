@@ -310,7 +310,7 @@ def compared(
     for guess in guesses:
         strata = table["tier"].replace(0, int(guess))
         tables.append(table.groupby(strata).sum().drop(columns="tier").reset_index())
-    # the two sides differ most where one has the higher rates of those that may be of either
+    # the sides differ most if, of the services of unknown side, one has the higher rates
     rates = spells["incidents"] / spells["months"]
     for cut in rates[first.isna()].quantile(CUTS).unique():
         is_high = rates.ge(cut)

@@ -64,7 +64,7 @@ def _against(check: Table, evidence: Evidence) -> dict[str, str]:
     found: dict[str, list[str]] = defaultdict(list)
     for row in cells.to_dict("records"):
         words = found[row["service_id"]]
-        # one more than is shown tells that there are more
+        # one more than is shown, to see whether there are more
         if len(words) <= SHOWN_ROWS:
             words.append(_row(row, label, shown))
     return {

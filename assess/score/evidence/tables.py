@@ -60,7 +60,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     images = _images(inventory, containers)
     image_view = View.of(everywhere, images, na=outside, partly=partly)
     if TARGET in runtimes:
-        # a poor target is no better than a poor engine: judge units as containers there
+        # judge units as containers on the target: a poor target is as bad as a poor engine
         there = Series(TARGET, units.index, "string")
         containers = pd.concat([containers, units.assign(host_id=there)])
         outside = set()
@@ -142,7 +142,7 @@ def _workloads(
     registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
     if inventory.has("workloads"):
-        # a service on plain hosts without a row runs there as a unit that nobody saw
+        # a service on plain hosts without a workload row runs as a unit that no source saw
         side = services["service_id"].map(exposed.side)
         on_host = services.loc[surely(side.eq(HOST)), ["service_id"]]
         table = table.merge(on_host, how="outer")

@@ -52,8 +52,8 @@ class Experiments(Result):
         """The failure to try next, in a sentence."""
         if self.frame.empty:
             return NOTHING
-        kind, name = self.frame.index[0]
-        return f"Try next: fail {kind} {name}. {self.frame['why'].iloc[0]}"
+        failed = self.frame.index[0]
+        return f"Try next: fail {element_label(*failed)}. {self.frame['why'].iloc[0]}"
 
     def explain(self, service_id: str) -> Explanation:
         """Explain the experiments that would decide something about a service."""

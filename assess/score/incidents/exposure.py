@@ -101,7 +101,7 @@ class Exposure:
         moments = self.incidents[["incident_id", "service_id", "opened_at"]]
         opened = rows.merge(moments, on="service_id")
         opened = opened[opened["opened_at"].between(opened["start"], opened["end"])]
-        # at the moment that ends a spell and starts the next, an incident is of the first
+        # an incident at the border of two spells counts for the earlier one
         opened = opened.drop_duplicates("incident_id")
         by_spell = opened.groupby("spell")["opened_at"]
         last = by_spell.max().reindex(spells.index).fillna(spells["start"])
@@ -131,7 +131,7 @@ class Exposure:
         before = then[has_moved | may_have_moved]
         until = min(self.earlier_until, end)
         there = DataFrame({"platform": before, "start": start, "end": until})
-        # nobody knows when between the snapshots it moved: that time counts for neither platform
+        # it moved at an unknown time between the snapshots: that time counts for neither platform
         unsure = then[may_have_moved].index
         between = DataFrame({"platform": pd.NA, "start": until, "end": end}, index=unsure)
         stayed = here[~here.index.isin(before.index)]

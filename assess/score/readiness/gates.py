@@ -139,7 +139,7 @@ def _judge_gate(gate: Table, evidence: Evidence) -> tuple[Rows, Rows]:
     open_reasons: Rows = []
     for at, service in enumerate(services.tolist()):
         if is_quiet[at] and service not in notes:
-            # nearly all: every reason is refuted, and there is nothing to say of it
+            # most gates: every reason is refuted, so there is none to list
             rows.append((service, gate["id"], "pass", gate["label"], gate["clear"], ""))
             continue
         answers_here = zip(reasons, values, vague, holds[:, at], strict=True)
@@ -207,7 +207,7 @@ def _shown_values(
     view = evidence.views[reason["table"]]
     asked = np.isnan(answers) if is_open else answers == 1
     holds = evidence.evaluate(reason["rule"], reason["table"])
-    # it is open too where a row that holds may not count
+    # a gate is also open where a row that holds may not count
     is_shown = holds.to_numpy(bool, na_value=is_open) & asked[view.codes]
     if not is_shown.any():
         return {}

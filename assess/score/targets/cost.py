@@ -52,7 +52,7 @@ def sizes(inventory: Inventory) -> DataFrame:
         first = reduce(Series.fillna, values)
         numbers = np.array([cells.to_numpy(float) for cells in values])
         most = np.fmax.reduce(numbers)
-        # a limit is no lower end: what has nothing else may take next to nothing
+        # a limit is no lower end: a replica with only a limit may use almost nothing
         least = np.fmin.reduce(np.delete(numbers, LIMIT, axis=0))
         ends = (first, np.where(np.isnan(least), 0 * most, least), most)
         for column, cells in zip(with_ends(name), ends, strict=True):

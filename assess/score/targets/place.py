@@ -54,7 +54,7 @@ def system_of(target: Table) -> tuple[str | None, str | None]:
 
 
 def runs_linux(target: Table) -> bool:
-    """Return whether the system of a target runs Linux containers, as far as anybody knows."""
+    """Return whether the system of a target runs Linux containers, as far as is known."""
     return reference.os_family(target["os"]) in (None, reference.LINUX)
 
 

@@ -34,7 +34,7 @@ def _sources_of(build: Row) -> Iterator[Row]:
     hosts = [entry.partition(" ")[0] for entry in entries]
     own = {name: build[name] for name in _KEPT}
     if tools != NOTHING and not any(_keeps(host, system) for host in hosts):
-        # a base that names no system is none of the ended ones, as far as anybody can see
+        # a base image of unknown system is not counted among those that have ended
         reads = None if UNREAD in entries else True
         yield own | {"package_os": system or UNNAMED, "reads": reads}
     for entry in entries:

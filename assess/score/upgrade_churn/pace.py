@@ -178,7 +178,7 @@ def forced_rate(product: str | None, line: str | None, since: str) -> Interval:
     products = (product,) if product else ()
     days = reference.support_windows(*products).dropna().astype(float)
     if days.empty:
-        # its line is none of the engine's, but may be known
+        # the line is not one of the engine, but its length may be known
         return forced_rate(reference.ENGINE, line and product, since)
     lines = reference.support_windows(*products, since=since).dropna().index
     recent = days[lines] if len(lines) else days

@@ -237,7 +237,7 @@ def calibrate(
     for failure in failures:
         seen = failure.seen
         total = values[seen].sum()
-        if not total:  # nobody who weighs anything had data: there is no share
+        if not total:  # no service with any weight had data, so there is no share
             continue
         service, p = predicted.get(failure.element, nothing)
         shares = p @ (values[service] * seen[service]) / total
@@ -289,7 +289,7 @@ def measures(
     that failed, how often the interval of one failure held, by kind of element too, and the chance
     that an incident touches at most one service, on containers and on hosts.
     """
-    # elements are drawn, not failures: those of one element share what was predicted
+    # draw elements, not failures: failures of one element share their prediction
     by_element = calibration.groupby(["element_kind", "element"])
     both = by_element[["observed", "predicted"]].sum().to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)

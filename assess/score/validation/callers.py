@@ -164,7 +164,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     taught = kept[reach.failure]
     pair = reach.pair[taught]
     fell = reach.fell[taught].astype("float64")
-    # without the failure itself: each is predicted from the others of its pair
+    # leave the failure itself out: each is predicted from the others of its pair
     n = np.bincount(pair)[pair] - 1.0
     k = np.bincount(pair, fell)[pair] - fell
     again = n > 0

@@ -115,7 +115,7 @@ def left_out(
             # a service also falls by what no edge explains: independent causes
             beside = 1 - (1 - either) * (1 - known.floor)
             full = with_history(evidence, kept, elements[row], beside, strength)
-            # what the failure takes down by itself is no prediction
+            # what goes down directly with the element needs no prediction
             full[initial[row, :services_n]] = 1.0
             chances[LEARNED, scheme][row] = full
     return chances, reach

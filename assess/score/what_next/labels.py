@@ -14,7 +14,7 @@ from assess.words import share
 
 # a closed gate of what runs in containers already; any other means FIX
 GATED_INSIDE = {"NEVER": "PULL BACK", "NOT DECIDABLE": "NOT DECIDABLE"}
-# 0 is best; with neither NEVER nor NOT DECIDABLE does a service move, so neither is better
+# 0 is best; NEVER and NOT DECIDABLE are equal, because a service moves with neither
 SEVERITY = {
     "MOVE NOW": 0,
     "PILOT": 1,

@@ -185,7 +185,7 @@ def acceptability(  # noqa: PLR0913
     mean_rank = np.full(n, np.nan)
     by_rank = np.zeros((n, 0))
     if counted:
-        # equals take turns at the ranks
+        # tied alternatives take turns at the ranks
         if not len(field.wide):
             field = _Field.of(lo, hi, weights, k, rng)
         mean_rank, by_rank = _ranks(field, counted, rng)

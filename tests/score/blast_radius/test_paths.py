@@ -129,6 +129,7 @@ def test_a_pair_is_explained_in_words():
     )
     blast = score_blast_radius(inventory, POLICY, detail=False)
     said = blast.explain_path("host", "h", "d")
+    assert said.title == "host h and d"
     assert said.text == (
         "d goes down with probability 0.50 (0.50 to 0.50), most probably so: "
         "host h -> a -> d."

@@ -184,6 +184,11 @@ def test_the_safest_place_teaches_half_and_reaches_least():
     assert safest(value, 2, order, 0.5) == 2
 
 
+def test_the_headline_names_an_element_as_people_do():
+    result = assess.score_experiments(fleet([("a", "ext:mail.example", "call")]), POLICY)
+    assert result.headline.startswith("Try next: fail outside mail.example. ")
+
+
 def test_what_was_tried_often_makes_room_for_what_was_not():
     pairs = [("b", "a", "call"), ("d", "c", "call")]
     first = assess.score_experiments(fleet(pairs), POLICY).frame
