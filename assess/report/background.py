@@ -134,13 +134,13 @@ def _turning(scores: Assessment) -> Series:
 def coverage(scores: Assessment, pictures: Pictures) -> Section:
     """Show the outcome of each call to a source, and the age of the answers."""
     gaps = incomplete(scores)
-    hints = gaps["hint"].astype(object)
-    gaps = gaps.assign(hint=hints.fillna("–"))
+    # an answer with gaps in it is no answer in full, however many rows came
+    is_full = gaps["ratio"].ge(1) & gaps["status"].eq("partial")
+    gaps.loc[is_full, "ratio"] = None
     warnings = stale(scores)
     missing = unsupplied(scores)
     if missing:
-        names = ", ".join(missing)
-        warnings.insert(0, f"Not supplied at all, and so unknown: {names}.")
+        warnings.insert(0, f"Not supplied at all, and so unknown: {', '.join(missing)}.")
     parts: list[Part] = [pictures("coverage"), table_of("gaps", gaps)]
     text = "A call that failed does not mean that there is nothing."
     return Section("coverage", "Coverage by source", [text], parts, warnings)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,11 @@ def find_files(
                 return not is_hidden(file, place)
             return file.suffix.lower() in suffixes
 
-        if not suffixes:
-            cover_hidden(name, asked)
         try:
             place.stat()  # what is not there fails here, whatever its name would stand for
             files = files_below(name, asked, wanted)
+            if not is_wanted:
+                cover_others(name, asked, suffixes)
         except OSError as error:
             asked.batch.cover(name, "read", **failure(error))
             continue
@@ -76,20 +76,28 @@ def is_hidden(file: Path, place: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(place).parts)
 
 
-def cover_hidden(name: str, asked: Asked, known: Iterable[str] = ()) -> None:
-    """Add a coverage row about hidden files, which are not read, but for ``known`` ones of scripts."""
+def cover_others(
+    name: str, asked: Asked, suffixes: Collection[str] = (), known: Iterable[str] = ()
+) -> None:
+    """Add a coverage row about files of other endings; without ``suffixes``, about hidden files.
+
+    Files that are ``known`` by name, such as those of our scripts, are not counted.
+    """
     place = asked.base / name
     found = [
         file.relative_to(place)
-        for file in (sorted(place.rglob("*")) if place.is_dir() else ())
-        if is_hidden(file, place) and not file.is_dir() and file.name not in known
+        for file in sorted(place.rglob("*"))
+        if is_hidden(file, place) is not bool(suffixes)
+        and not (file.is_dir() or file.name in known or file.suffix.lower() in suffixes)
     ]
     if found:
+        # a directory may hold more than dumps, but hidden ones are there by mistake
+        kind, status = ("other", "not_configured") if suffixes else ("hidden", "partial")
         hint = (
-            f"hidden files were not read, such as {found[0]}: rename those that are dumps"
+            f"{kind} files were not read, such as {found[0]}: rename those that are dumps"
         )
-        counts = {"rows": 0, "expected": len(found)}
-        asked.batch.cover(name, "hidden files", "partial", hint=hint, **counts)
+        row = asked.batch.cover(name, f"{kind} files", status, hint=hint, rows=0)
+        row["expected"] = len(found)
 
 
 def each_dump(

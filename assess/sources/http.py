@@ -18,6 +18,7 @@ from assess.sources.deadline import Deadline
 from assess.sources.dumps import DumpError, broken, decode_values
 from assess.sources.failure import chain_of
 from assess.sources.redact import scrub, strip_credentials
+from assess.sources.values import number
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -277,7 +278,5 @@ def _read_secret(file: Path) -> str:
 
 def _wait_of(answer: Answer, attempt: int) -> float:
     """Return the seconds to wait: ``Retry-After``, else exponential backoff [s]."""
-    try:
-        return max(0.0, float(answer.headers.get("Retry-After", "")))
-    except ValueError:
-        return 0.5 * 2**attempt
+    asked = number(answer.headers.get("Retry-After"))
+    return 0.5 * 2**attempt if asked is None else asked

@@ -196,6 +196,10 @@ def test_forty_services_take_eight_screens_and_fifteen_pages(browser, tmp_path, 
         "(all) => all.filter((e) => getComputedStyle(e).breakInside !== 'avoid').length"
     )
     assert parted == 0
+    alone = opened.locator(".paper > summary").evaluate_all(
+        "(all) => all.filter((e) => getComputedStyle(e).breakAfter !== 'avoid').length"
+    )
+    assert alone == 0
     context.close()
 
 

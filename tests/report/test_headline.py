@@ -115,3 +115,16 @@ def test_the_largest_failure_is_the_largest_of_all_that_can_fail(policy):
         assess.from_frames(tables, snapshot_at="2026-09-30"), policy
     )
     assert "The largest single failure is service api: " in report.to_markdown()
+
+
+def test_a_call_with_gaps_in_its_answer_was_not_answered_in_full(policy):
+    tables = dict(fleet(["web"]).tables)
+    call = {"run_id": "r", "source": "ecs", "scope": "a", "call": "references"}
+    tables["coverage"] = pd.DataFrame([{**call, "status": "partial", "ratio": 1.0}])
+    report = assess.build_report(
+        assess.from_frames(tables, snapshot_at="2026-09-30"), policy
+    )
+    gaps = next(table for table in report.tables() if table.id == "gaps")
+    (cells,) = gaps.rows()
+    texts = [cell.text for cell in cells]
+    assert texts == ["ecs", "a", "references", "partial", "unknown", "–"]

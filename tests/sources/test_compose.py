@@ -126,6 +126,20 @@ def test_interpolation_never_fails_and_never_reads_values_again(text, env):
     assert interpolate("${A}", env, set()) == env.get("A", "")
 
 
+def test_labels_of_files_count_and_own_ones_win(tmp_path):
+    (tmp_path / "labels.txt").write_text("assess.service=till\nproxied=no\n")
+    (tmp_path / "compose.yaml").write_text(
+        "services: {web: {image: acme/web, label_file: labels.txt, labels: [proxied=yes]}}"
+    )
+    project = read_project([tmp_path / "compose.yaml"])
+    batch = ComposeSource().collect({"path": "compose.yaml"}, tmp_path, Deadline(10))
+    assert batch.rows["services"][0]["names"][0].name == "till"
+    assert project.services["web"]["labels"] == {"proxied": "yes"}
+    (tmp_path / "labels.txt").unlink()
+    batch = ComposeSource().collect({"path": "compose.yaml"}, tmp_path, Deadline(10))
+    assert batch.coverage[0]["hint"] == "labels.txt cannot be read"
+
+
 def test_env_file():
     text = (
         "# comment\nexport A=1\nB = two words # not this\nC='$A # ${x}'\nD=\"$A\\n${B}\"\n"

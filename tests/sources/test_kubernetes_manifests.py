@@ -10,6 +10,7 @@ import yaml
 from test_kubernetes import SHOP, collect, coverage, services, table
 from wild import fit, mutated, whatever_comes
 
+from assess.sources.deadline import Deadline
 from assess.sources.kubernetes import KubernetesSource
 from assess.sources.kubernetes.nodes import system_of
 from assess.sources.kubernetes.rows import to_batch
@@ -192,6 +193,36 @@ def test_entries_that_cannot_be_read_are_counted(tmp_path):
     batch = collect(tmp_path, path="all.json")
     (row,) = (r for r in batch.coverage if r["call"] == "read")
     assert row["unmapped_n"] == 1 and "containers[0]" in row["hint"]
+
+
+CUSTOM = """
+apiVersion: {version}
+kind: {kind}
+metadata: {{name: till}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: till}}}}
+  template:
+    metadata: {{labels: {{app: till}}}}
+    spec: {{containers: [{{name: till, image: "example.com/till:1"}}]}}
+"""
+
+
+def test_a_kind_of_openkruise_is_a_controller(tmp_path):
+    text = CUSTOM.format(version="apps.kruise.io/v1alpha1", kind="CloneSet")
+    (tmp_path / "a.yaml").write_text(text)
+    batch = KubernetesSource().collect({"path": "a.yaml"}, tmp_path, Deadline(10))
+    kinds = [row["source_kind"] for row in batch.rows["workloads"]]
+    assert kinds == ["cloneset", "cloneset"]
+
+
+def test_an_unknown_kind_that_makes_pods_is_counted_as_unread(tmp_path):
+    text = CUSTOM.format(version="example.com/v1", kind="Widget")
+    (tmp_path / "a.yaml").write_text(text + "---" + CART)
+    batch = KubernetesSource().collect({"path": "a.yaml"}, tmp_path, Deadline(10))
+    (row,) = (row for row in batch.coverage if row["call"] == "read")
+    assert row["unmapped_n"] == 1
+    assert len(batch.rows["services"]) == 1
 
 
 def test_files_of_tools_are_no_objects(tmp_path):

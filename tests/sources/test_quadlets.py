@@ -238,6 +238,46 @@ def test_what_systemd_starts_before_is_a_need(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Network=vpn.container",
+        "Network=container:tunnel",
+        "PodmanArgs=--net container:tunnel",
+    ],
+)
+def test_who_lives_in_the_network_of_another_needs_it(tmp_path, line):
+    own = "[Container]\nImage=registry.example/shop/"
+    files = {
+        "vpn.container": f"{own}vpn:1\nContainerName=tunnel\n",
+        "seeder.container": f"{own}seeder:1\n{line}\n",
+        "other.container": f"{own}other:1\nNetwork=tunnel\n",  # is a network of that name
+    }
+    (found,) = collect(tmp_path, files).rows["dependencies"]
+    assert (found["src"].name, found["dst"].name) == ("seeder", "vpn")
+    assert found["kind"] == "declared"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Network=shop.network:alias=books,alias=store",
+        "Network=shop.network:ip=10.9.0.2,alias=store",
+        "Network=shop.network\nNetworkAlias=store",
+    ],
+)
+def test_aliases_of_a_network_lead_to_the_container(tmp_path, line):
+    own = "[Container]\nImage=registry.example/shop/"
+    files = {
+        "shop.network": "[Network]\n",
+        "ledger.container": f"{own}ledger:1\n{line}\n",
+        "front.container": f"{own}front:1\nNetwork=shop.network\n"
+        "Environment=STORE=http://store:8000\n",
+    }
+    (found,) = collect(tmp_path, files).rows["dependencies"]
+    assert (found["src"].name, found["dst"].name) == ("front", "ledger")
+
+
 def test_secrets_are_variables_and_an_entry_point_names_services(tmp_path):
     text = (
         "[Container]\nImage=registry.example/shop/front:1\nEntrypoint=/bin/front\n"

@@ -247,6 +247,64 @@ def test_what_is_no_list_of_machines_is_told(tmp_path, content):
     assert row["status"] == "parse_error" and row["hint"]
 
 
+GOVC = {
+    "name": "erp-1",
+    "config": {
+        "template": False,
+        "guestFullName": "Debian GNU/Linux 12 (64-bit)",
+        "hardware": {"numCPU": 2, "memoryMB": 4096},
+    },
+    "summary": {"runtime": {"powerState": "poweredOn"}},
+    "guest": {"hostName": "erp-1.example", "ipAddress": "10.0.0.9"},
+}
+SERVER = {
+    "name": "erp-1",
+    "status": "SHUTOFF",
+    "flavor": {"original_name": "m1.small", "vcpus": 2, "ram": 4096},
+    "OS-EXT-AZ:availability_zone": "nova",
+}
+
+
+@pytest.mark.parametrize(
+    ("dump", "expected"),
+    [
+        (
+            {"virtualMachines": [GOVC, GOVC | {"config": {"template": True}}]},
+            {
+                "provider": "vmware",
+                "power_state": "on",
+                "os_name": "debian",
+                "os_version": "12",
+                "hostname": "erp-1.example",
+                "addresses": "10.0.0.9",
+            },
+        ),
+        (
+            {"servers": [SERVER]},
+            {
+                "provider": "openstack",
+                "power_state": "off",
+                "state": "stopped",
+                "instance_type": "m1.small",
+                "az": "nova",
+            },
+        ),
+    ],
+)
+def test_machines_of_govc_and_openstack(tmp_path, dump, expected):
+    (tmp_path / "a.json").write_text(json.dumps(dump))
+    (host,) = collect(tmp_path).rows["hosts"]
+    size = {"host_id": "erp-1", "vcpus": 2, "memory_bytes": 4 * GIB}
+    assert {column: host[column] for column in expected | size} == expected | size
+
+
+def test_openstacks_list_for_people_is_read_too(tmp_path):
+    server = {"ID": "6c1", "Name": "web", "Status": "ACTIVE", "Flavor": "m1.small"}
+    (tmp_path / "a.json").write_text(json.dumps([server]))
+    (host,) = collect(tmp_path).rows["hosts"]
+    assert (host["power_state"], host["instance_type"]) == ("on", "m1.small")
+
+
 def test_half_a_list_keeps_what_is_whole(tmp_path):
     text = (FIXTURES / "proxmox.json").read_text()
     (tmp_path / "a.json").write_text(text[: text.index('"node": "pve-2"')])

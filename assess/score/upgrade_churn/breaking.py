@@ -28,6 +28,7 @@ from assess.score.upgrade_churn.in_use import (
     images_of,
     is_node,
     mounts_of,
+    number_of,
     objects_of,
     packages_of,
     systems_of,
@@ -338,8 +339,7 @@ def _told(
 
 def _order(change: Mapping[str, str]) -> float:
     """Return a sort key that is smaller for a later change."""
-    numbers = (*reference.numbers_of(change["version"]), 0, 0, 0)
-    return -(numbers[0] * 1e8 + numbers[1] * 1e4 + numbers[2])
+    return -number_of(change["version"])  # that of none is NaN, which comes last
 
 
 def _shown(cell: object) -> str:

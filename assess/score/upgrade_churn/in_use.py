@@ -231,6 +231,7 @@ def _running(inventory: Inventory) -> DataFrame:
         base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
         pinned=surely(table["pinned"]),
+        inner_ports=table["ports"].str.replace(r"\d+->|/\w+", "", regex=True),
         host_network=surely(table["host_network"]),
         **_data(inventory, table),
     )

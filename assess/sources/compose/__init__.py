@@ -100,7 +100,8 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
         batch.add(frame)
     for name in enabled:
         service = project.services[name]
-        labels, dropped = keep_labels(service.get("labels"))
+        service["labels"] = _pairs(project, service, "label_file", "labels")
+        labels, dropped = keep_labels(service["labels"])
         labels |= {COMPOSE + "service": name, COMPOSE + "project": project.name}
         unit = _to_unit(project, service)
         names = container_names(labels, unit.kept, unit.image_ref, name)
@@ -161,12 +162,12 @@ def _unknown(project: Project, batch: Batch, unread: Row, idle: list[str]) -> Ro
     return {"status": "partial", "ratio": 1.0, "unmapped_n": unmapped, "hint": hint}
 
 
-def _environment(project: Project, service: Service) -> Texts:
-    """Return the variables of a service: its own over those of its env files."""
+def _pairs(project: Project, service: Service, files: str, own: str) -> Texts:
+    """Return the variables or labels of a service: its own over those of its files."""
     values: Texts = {}
-    for file, is_required in as_list(service, "env_file"):
+    for file, is_required in as_list(service, files):
         values |= project.read_env(file, project.env, is_required=is_required)
-    for name, value in table(service, "environment").items():
+    for name, value in table(service, own).items():
         values[name] = project.env.get(name, "") if value is None else str(value)
     return values
 
@@ -185,7 +186,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
     image = text(service, "image")
     declared = True if check.get("first") else None
     texts, unread = to_texts(project, service)
-    environment = _environment(project, service)
+    environment = _pairs(project, service, "env_file", "environment")
     return Unit(
         image=image,
         environment=tuple(environment.items()),

@@ -42,7 +42,10 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "depends_on": lambda value: {
             n: as_mapping(o) for n, o in as_mapping(value).items()
         },
-        "env_file": lambda value: [_env_file(i, directory) for i in as_list(value)],
+        **dict.fromkeys(
+            ("env_file", "label_file"),
+            lambda value: [_env_file(item, directory) for item in as_list(value)],
+        ),
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
         "tmpfs": lambda value: {str(i).partition(":")[0]: TMPFS for i in as_list(value)},

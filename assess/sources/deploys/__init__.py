@@ -241,15 +241,14 @@ def records_in(values: Iterable[Any]) -> Rows:
     for value in values:
         pages = [dig(value, key) for key in ("workflow_runs", "items", "deployments")]
         page = next((page for page in pages if isinstance(page, list)), value)
-        records += map(_with_api_names, dicts(as_list(page)))
+        # `gh run list` writes the keys of the API in its own way
+        records += [
+            {header_of(key): value for key, value in record.items()}
+            if "headSha" in record
+            else record
+            for record in dicts(as_list(page))
+        ]
     return records
-
-
-def _with_api_names(record: Row) -> Row:
-    """Return a run with the keys of the API, which `gh run list` writes in its own way."""
-    if "headSha" not in record:
-        return record
-    return {header_of(key): value for key, value in record.items()}
 
 
 def format_of(record: Row) -> str:

@@ -16,7 +16,7 @@ from assess.sources.docker.engine import MODULES
 from assess.sources.dumps import (
     Files,
     broken,
-    cover_hidden,
+    cover_others,
     decode_values,
     files_below,
     is_hidden,
@@ -114,12 +114,8 @@ def find_files(path: str, asked: Asked) -> Files:
     """Find the files of a directory, whose names are those of hosts, with any ending or none."""
     # Each comes with its scope: the path as the configuration has it, and the way from
     # there.
-
-    def is_shown(file: Path) -> bool:
-        return not is_hidden(file, asked.base / path)
-
-    cover_hidden(path, asked, _LOGS)
-    files = files_below(path, asked, is_shown)
+    cover_others(path, asked, known=_LOGS)
+    files = files_below(path, asked, lambda file: not is_hidden(file, asked.base / path))
     return [(path, asked.base / path)] if files is None else files
 
 

@@ -9,7 +9,7 @@ from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.payload import EngineData
 from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
-from assess.sources.dumps import files_below, read_json
+from assess.sources.dumps import cover_others, files_below, read_json
 from assess.sources.failure import HINTS
 from assess.sources.hosts.rows import (
     Package,
@@ -48,8 +48,7 @@ class OsquerySource(Source):
     def fill(self, asked: Asked) -> None:
         """Read the tables of all hosts."""
         batch = asked.batch
-        hosts = []
-        tables_of_hosts = []
+        found = []
         for path in paths_of(asked.options):
             for directory, files in _directories(path, asked).items():
                 scope = str(Path(path) / directory.relative_to(asked.base / path))
@@ -58,26 +57,25 @@ class OsquerySource(Source):
                     break
                 tables, written = read_tables(files, scope, batch)
                 name = directory.name or directory.resolve().name
-                hosts.append(to_host(tables, name, str(Path(scope).parent), written))
-                tables_of_hosts.append(tables)
-        batch.merge(to_batch(hosts))
-        for host, tables in zip(hosts, tables_of_hosts, strict=True):
+                host = to_host(tables, name, str(Path(scope).parent), written)
+                found.append((host, tables))
+        batch.merge(to_batch([host for host, _ in found]))
+        for host, tables in found:
             batch.merge(to_engine_batch(tables, host))
 
 
 def _directories(path: str, asked: Asked) -> dict[Path, Files]:
     """Find the directories of hosts, each with its tables; without any there is a coverage row."""
-    trial = Batch()
     directories: dict[Path, Files] = defaultdict(dict)
     names = {f"{table}.json" for table in TABLES}
-    with trial.call(path, "read") as call:
-        found = files_below(path, asked, lambda file: file.name in names) or ()
-        for _, file in call.take(found):
+    with asked.batch.call(path, "read") as call:
+        for _, file in files_below(path, asked, lambda file: file.name in names) or ():
             directories[file.parent][file.stem] = file
+        cover_others(path, asked, TABLES, names)
         hint = "there is no such directory, or no <table>.json in it, such as os_version.json"
         call.status("unreachable", hint)
-    if not directories:
-        asked.batch.merge(trial)
+    if directories:
+        asked.batch.coverage.remove(call.row)
     return directories
 
 

@@ -266,9 +266,5 @@ def _with_one_replica(item: Row) -> Row:
 def _is_seen(document: Any, seen: Collection[str]) -> bool:
     """Return whether a running container has the name of the pod of an object."""
     name = text(document, "metadata", "name")
-    pods = (
-        (f"{name}-pod-", f"{name}-")
-        if text(document, "kind") == "Pod"
-        else (f"{name}-pod-",)
-    )
-    return bool(name) and any(other.startswith(pods) for other in seen)
+    pod = name if text(document, "kind") == "Pod" else f"{name}-pod"
+    return bool(name) and any(other.startswith(f"{pod}-") for other in seen)

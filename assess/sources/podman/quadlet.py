@@ -10,13 +10,13 @@ from pathlib import PurePath, PurePosixPath
 from assess.sources.base import Batch, Row
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import UNIT_RULE
-from assess.sources.edges.rows import command_line, distinct, start_order
+from assess.sources.edges.rows import command_line, dependency_row, distinct, start_order
 from assess.sources.edges.siblings import Siblings
 from assess.sources.listing import labelled, names_of
 from assess.sources.replica import declared_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, is_checked, port_text, service_row, share
-from assess.sources.values import Texts, Words, as_list, memory_size, picked
+from assess.sources.values import Words, as_list, memory_size, picked
 from assess.sources.volumes import Mount, mount_of, nfs_export, split_volume
 
 SUFFIX = ".container"
@@ -32,6 +32,8 @@ DROP_IN = ".conf"  # in a directory named after what it adds to
 _MADE = (".image", ".build")  # of which no name is usual
 
 _ORDERS = ("After", "Wants", "Requires", "Requisite", "BindsTo")
+_JOINED = "container:"  # before the container whose network another one is in
+_ALIAS = re.compile(r"(?:alias|ip6?)=([^,']+)")
 _CONTINUED = re.compile(r"\\\r?\n")
 _RESTARTS = vocabulary("podman", "restarts")
 
@@ -94,6 +96,14 @@ def name_of(file: str, others: Others) -> str:
     return _last(others.get(file, {}), key, section) or usual
 
 
+def _network_of(value: str, others: Others) -> str:
+    """Return the name of a network, or of the container whose network is joined."""
+    if value.startswith(_JOINED):
+        return value
+    name = value.partition(":")[0]
+    return _JOINED * name.endswith(SUFFIX) + name_of(name, others)
+
+
 class Quadlet:
     """One quadlet of a container, with the quadlets that it refers to."""
 
@@ -116,12 +126,13 @@ class Quadlet:
     @property
     def networks(self) -> list[str]:
         """Names of the networks that it is in, as Podman knows them."""
-        flags = _flags(
-            [*as_list(self.container, "PodmanArgs"), *as_list(self.pod, "PodmanArgs")]
-        )
-        networks = [*as_list(self.container, "Network"), *as_list(self.pod, "Network")]
-        networks.append(flags.get("network") or flags.get("net", ""))
-        return [name_of(name.partition(":")[0], self.others) for name in networks if name]
+        flags = dict(_flag_list(self.lines("PodmanArgs")))
+        networks = [*self.lines("Network"), flags.get("network") or flags.get("net", "")]
+        return [_network_of(network, self.others) for network in networks if network]
+
+    def lines(self, key: str) -> list[str]:
+        """Return what it and its pod say under a key."""
+        return [*as_list(self.container, key), *as_list(self.pod, key)]
 
     @property
     def ports(self) -> list[str]:
@@ -152,7 +163,8 @@ def to_rows(
     siblings = Siblings()
     for quadlet in quadlets:
         callee = quadlet.unit.callee
-        aliases = as_list(quadlet.container, "NetworkAlias")
+        aliases = _ALIAS.findall(str(quadlet.lines("Network")))
+        aliases += as_list(quadlet.container, "NetworkAlias")
         for network in quadlet.networks:  # in which names lead to containers
             siblings.add(callee, quadlet.name, *aliases, space=network)
         siblings.publish(callee, quadlet.unit.ports)
@@ -174,20 +186,22 @@ def to_rows(
 
 
 def _ordered(quadlet: Quadlet, quadlets: list[Quadlet]) -> Iterator[Row]:
-    """Yield the units that systemd starts before this one, or with it."""
+    """Yield the units that systemd starts before this one or with it, and whose network it is in."""
     lines = [line for key in _ORDERS for line in as_list(quadlet.options, "Unit", key)]
     named = {PurePosixPath(word) for word in " ".join(lines).split()}
     wanted = {unit.stem for unit in named if unit.suffix in (".service", SUFFIX)}
+    own = quadlet.unit.names[0]
     for other in quadlets:
-        if other.stem in wanted:
-            names = (quadlet.unit.names[0], other.unit.callee)
-            yield start_order(*names, "quadlet", address_basis="config")
+        if f"{_JOINED}{other.name}" in quadlet.networks:
+            yield dependency_row(own, other.unit.names[0], "declared", "quadlet")
+        elif other.stem in wanted:
+            yield start_order(own, other.unit.callee, "quadlet", address_basis="config")
 
 
 def _to_unit(quadlet: Quadlet) -> Unit:
     options = quadlet.options
     container = quadlet.container
-    flags = _flags(as_list(container, "PodmanArgs"))
+    flags = dict(_flag_list(as_list(container, "PodmanArgs")))
     given = flags | {key: values[-1] for key, values in container.items()}
     memory = given.get("Memory") or given.get("memory") or given.get("m", "")
     image = name_of(_last(options, "Image"), quadlet.others)
@@ -253,12 +267,8 @@ def _listed(container: Section, key: str, flag: str) -> Words:
     return (*words, *(value for name, value in handed if name == flag))
 
 
-def _flags(lines: list[str]) -> Texts:
-    """Return the flags that are handed to ``podman run``; one without a value is empty."""
-    return dict(_flag_list(lines))
-
-
 def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
+    """Return the flags that are handed to ``podman run``; one without a value is empty."""
     flags = []
     for word in _words(" ".join(lines)):
         if word.startswith("-"):

@@ -36,6 +36,7 @@ _KINDS = {"messaging_system": "queue", "database": "data"}
 _BOTH = ("", "None", "messaging_system")
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
 _NOBODY = frozenset(("", "user", "unknown", "-"))  # clients that are no service
+Key = tuple[str, str, str, bool]  # caller, callee, kind, whether it is outside
 MAX_EDGES = 100_000  # a fleet of 10,000 services has some ten each
 _LONGEST = 200  # characters of a name; more is no name
 _EMPTY = "no calls: that says nothing of the services (sampling, or no job that adds the calls up)"
@@ -149,9 +150,8 @@ class TracesSource(Source):
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
         problems = super().check(options)
-        hours = options.get("window_hours", HOURS)
-        is_number = isinstance(hours, int | float) and not isinstance(hours, bool)
-        if not is_number or not 0 < hours < 1e5:
+        hours = number(options.get("window_hours", HOURS)) or 0.0
+        if not 0 < hours < 1e5:
             problems.append("window_hours is no number of hours")
         return problems
 
@@ -161,7 +161,7 @@ class TracesSource(Source):
         # a probe asks about the last hour only
         hours = 1.0 if asked.is_probe else asked.options.get("window_hours")
         if "endpoint" in asked.options:
-            hours = float(hours or HOURS)
+            hours = hours or HOURS
             links = _ask(asked, hours)
         else:
             links = _read(asked)
@@ -284,8 +284,8 @@ def to_dependencies(links: Rows, hours: float | None) -> Rows:
     """Add links up to one edge for each pair and kind, with its share of failed calls."""
     # The counter of failed calls begins with the first: where other pairs have one, none
     # is 0.
-    total: dict[tuple[str, str, str, bool], int | None] = {}
-    failed: dict[tuple[str, str, str, bool], int] = {}
+    total: dict[Key, int | None] = {}
+    failed: dict[Key, int] = {}
     reported = {link["src"] for link in links}  # who has spans of its own
     for link in links:
         key = link["src"], link["dst"], link["kind"], link["is_outside"]

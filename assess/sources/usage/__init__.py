@@ -66,6 +66,9 @@ class Sample(NamedTuple):
 
 Read = tuple[list[Sample], int]  # samples, and how many entries are none
 Point = tuple[float, float]  # time [s], value
+Series = dict[
+    tuple[About, str], list[list[Point]]
+]  # by container and by what is measured
 
 
 def is_top(content: str) -> bool:
@@ -111,20 +114,17 @@ def of_documents(values: list[Any], stem: str, at: float) -> Read:
     for value in values:
         samples = next((read for f in _FORMS if (read := f(value, stem, at))), [])
         found += samples
-        unread_n += not samples and not _is_empty(value)
+        # an answer of a known form may list nothing
+        is_empty = dig(value, "items") == [] or dig(value, "data", "result") == []
+        unread_n += not samples and not is_empty
     return found, unread_n
 
 
-def _is_empty(value: Any) -> bool:
-    """Return whether an answer of a known form lists nothing."""
-    return dig(value, "items") == [] or dig(value, "data", "result") == []
-
-
 def _each(about: About, sizes: dict[str, float | None], at: float) -> list[Sample]:
-    if not about:
-        return []
     return [
-        Sample(about, w, value, at) for w, value in sizes.items() if value is not None
+        Sample(about, what, value, at)
+        for what, value in sizes.items()
+        if about and value is not None
     ]
 
 
@@ -193,8 +193,8 @@ def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
     by_name = next((_NAMED[word] for word in words if word in _NAMED), "")
     summary = next((_SUMMARIES[word] for word in words if word in _SUMMARIES), "")
     span = max(filter(None, map(duration, words)), default=0.0)
-    series: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
-    parts: dict[tuple[About, str], list[list[Point]]] = defaultdict(list)
+    series: Series = defaultdict(list)
+    parts: Series = defaultdict(list)
     for one in dicts(value, "data", "result"):
         labels = table(one, "metric")
         about = _labelled(labels)
@@ -296,10 +296,10 @@ def _summary(samples: list[Sample], kind: str) -> float | None:
 
 def _window(samples: list[Sample]) -> float | None:
     """Return the time from the first sample to the last [hours]; None where it is not known."""
-    if not samples or any(sample.at is None for sample in samples):
-        return None
     spans = [sample.span_s for sample in samples]
     times = [sample.at for sample in samples if sample.at is not None]
+    if not times or len(times) < len(samples):
+        return None
     return round((max(times) - min(times) + max(spans)) / _HOUR_S, 4)
 
 
@@ -335,8 +335,7 @@ def read_samples(file: Path, call: Call) -> list[Sample]:
     if is_top(text):
         found, unread_n = of_top(text, at)
     else:
-        is_table = _STATS.match(text) is not None
-        values = of_table(text) if is_table else decoded(text, call.row)
+        values = of_table(text) if _STATS.match(text) else decoded(text, call.row)
         found, unread_n = of_documents(values, file.stem, at)
     call.take(found)
     if unread_n:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from assess.reading import refuse_many
 from assess.sources.base import Asked, Call, Row, Rows, Source
-from assess.sources.csv_records import header_of, lookup, read_records
+from assess.sources.csv_records import header_of, lookup, read_records, vocabulary
 from assess.sources.dumps import (
     MAX_BYTES,
     DumpError,
-    broken,
-    decode_values,
     each_dump,
     read_bytes,
+    read_json,
     read_text,
 )
 from assess.sources.hosts.rows import seen, to_batch
@@ -23,7 +22,7 @@ from assess.sources.values import Texts, dicts
 from assess.sources.vms.machines import (
     Machine,
     fields_of,
-    of_domain,
+    of_form,
     of_rvtools,
     reader_of,
     whole,
@@ -69,8 +68,8 @@ class VmsSource(Source):
                 before = len(found.machines)
                 _read(file, call, found)
                 if templates_n := sum(m.is_template for m in found.machines[before:]):
-                    counts = {"rows": templates_n, "hint": _TEMPLATES}
-                    batch.cover(call.row["scope"], "templates", "ok", **counts)
+                    row = batch.cover(call.row["scope"], "templates", "ok")
+                    row |= {"rows": templates_n, "hint": _TEMPLATES}
         known = {row.get("name") for row, _ in found.domains}
         for name, (state, place) in found.states.items():
             if name not in known:
@@ -78,7 +77,8 @@ class VmsSource(Source):
             for row, _ in found.domains:
                 if row.get("name") == name:
                     row["state"] = state
-        found.machines += [of_domain(row, place) for row, place in found.domains]
+        made = (of_form("libvirt", row, place) for row, place in found.domains)
+        found.machines += filter(None, made)
         hosts = to_batch([m.host for m in found.machines if not m.is_template])
         batch.add("hosts", *hosts.rows["hosts"])
 
@@ -134,15 +134,11 @@ def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> 
 
 
 def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
-    text = read_text(file, call.row)
-    if text is None:
-        return
-    values, rest = decode_values(text)
-    if rest:
-        call.fail(DumpError(broken(rest, is_some=bool(values))["hint"]))
-    entries = [
-        inner for value in dicts(values) for inner in dicts(value, "data") or [value]
-    ]
+    values = read_json(file, call.row)
+    entries = []
+    for value in dicts(values):
+        lists = (dicts(value, key) for key in vocabulary("vms", "lists"))
+        entries += next(filter(None, lists), [value])
     refuse_many(len(entries), what="machines")
     lost = []
     for number, entry in enumerate(entries):
@@ -160,8 +156,7 @@ def _of_listing(file: Path, place: str, call: Call, found: _Found) -> None:
     text = read_text(file, call.row)
     if text is None:
         return
-    lines = [line for line in text.splitlines() if line.strip()]
-    listed = [match for line in lines if (match := _LISTED.match(line))]
+    listed = [*filter(None, map(_LISTED.match, text.splitlines()))]
     if not listed and text.split()[:3] != ["Id", "Name", "State"]:
         raise DumpError(_NO_EXPORT)
     for match in listed:
@@ -184,7 +179,7 @@ def _of_libvirt(file: Path, place: str, found: _Found) -> None:
         if path[1:] == ["domain"]:
             domains.append({"state": "running"} if "id" in given else {})
         elif name == "os" and "id" in given and domains:
-            domains[-1]["os"] = given["id"]
+            domains[-1]["os"] = " ".join(given["id"].split("/")[-2:])  # debian/12
         elif path[2:] == ["os", "type"]:
             domains[-1]["arch"] = given.get("arch")
 

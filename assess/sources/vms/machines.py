@@ -3,18 +3,16 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 
 from assess.sources.base import Row
-from assess.sources.csv_records import Cells, rows, vocabulary
+from assess.sources.csv_records import Cells, lookup, rows, vocabulary
 from assess.sources.hosts.rows import PlainHost, filled, system_of
 from assess.sources.values import (
     MIB,
-    Texts,
     cell,
     dicts,
     dig,
-    integer,
     joined,
     moment,
     picked,
@@ -50,17 +48,11 @@ def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> 
     return Machine(host, is_template)
 
 
-@cache
-def _states() -> dict[str, Texts]:
-    return {row["word"]: row for row in rows("vms/states")}
-
-
 def power(word: str) -> Row:
     """Return the power state and the state of a machine; other words are unknown."""
-    known = _states().get(" ".join(word.lower().split()))
-    if known is None:
-        return {"power_state": "unknown"}
-    return {"power_state": known["power"], "state": known["state"]}
+    word = " ".join(word.lower().split())
+    powers, states = (lookup("vms/states", "word", key) for key in ("power", "state"))
+    return {"power_state": powers.get(word, "unknown"), "state": states.get(word)}
 
 
 def whole(value: str) -> int | None:
@@ -118,18 +110,15 @@ def of_rvtools(cells: Cells, place: str) -> Machine:
 # -- clouds and hypervisors ----------------------------------------------------------------------
 
 
-def of_proxmox(entry: Row, place: str) -> Machine | None:
-    """Read a resource of a Proxmox cluster; None for anything else."""
-    if entry.get("type") in _NOT_MACHINES:
+def of_form(form: str, entry: Row, place: str) -> Machine | None:
+    """Read an entry of a tool whose fields are data; None for what is no machine."""
+    facts = picked(entry, f"{form} machine")
+    own = {key: facts.pop(key, None) for key in ("name", "type", "template")}
+    if own["type"] in _NOT_MACHINES:
         return None
-    facts = {
-        "provider": "proxmox",
-        **picked(entry, "proxmox machine"),
-        **power(text(entry, "status")),
-    }
-    is_template = integer(entry, "template") == 1
-    name = text(entry, "name") or text(entry, "id")
-    return machine(name, place, facts, is_template=is_template)
+    facts |= _system(facts.pop("system", None) or "")
+    facts |= power(facts.pop("power") or "") | {"provider": form}
+    return machine(own["name"] or "", place, facts, is_template=own["template"] == 1)
 
 
 def of_gcloud(entry: Row, place: str) -> Machine:
@@ -213,25 +202,12 @@ def _azure_system(entry: Row) -> Row:
     return known
 
 
-def of_domain(found: Row, place: str) -> Machine:
-    """Read a domain of libvirt."""
-    facts = {
-        "provider": "libvirt",
-        **picked(found, "libvirt domain"),
-        **power(text(found, "state")),
-    }
-    if system := re.search(r"/([a-z]+)/(\d+(?:\.\d+)*)$", found.get("os") or ""):
-        facts |= system_of(system[1], system[2])
-    return machine(found.get("name") or "", place, facts)
-
-
 Reader = Callable[[Row, str], Machine | None]
 READERS: list[tuple[str, Reader]] = [
     ("networkInterfaces", of_gcloud),
     ("machineType", of_gcloud),
     ("hardwareProfile", of_azure),
-    ("vmid", of_proxmox),
-    ("node", of_proxmox),
+    *((row["key"], partial(of_form, row["tool"])) for row in rows("vms/tools")),
 ]
 
 

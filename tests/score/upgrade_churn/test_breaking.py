@@ -24,6 +24,7 @@ from assess.score.upgrade_churn.breaking import (
     products,
 )
 from assess.score.upgrade_churn.in_use import IDLE, WORLD, columns_of, workloads_on
+from assess.sources import csv_records
 
 
 def one_workload(engine=None, host=None, workload=None, **tables):
@@ -811,6 +812,44 @@ def test_objects_are_asked_of_the_operator_in_their_cluster():
 def test_a_day_that_is_none_is_an_error():
     with pytest.raises(RequestError, match="no day"):
         what_breaks({"version": "24.0.7"}, by="soon")
+
+
+@pytest.mark.parametrize(
+    ("image", "target", "known", "expected"),
+    [
+        ("yourls:1.10.1", "yourls:1.10.2", {"ports": "8080->80/tcp"}, "will"),
+        ("yourls:1.10.1", "yourls:1.10.2", {"ports": "8080->8080/tcp"}, None),
+        ("yourls:1.10.1", "yourls:1.10.2", {}, "may"),
+        ("yourls:1.10.2", "yourls:1.10.3", {"ports": "8080->80/tcp"}, None),
+    ],
+)
+def test_a_port_inside_the_container_that_moves(image, target, known, expected):
+    found = certainties(target=target, workload={"image_ref": image} | known)
+    assert found.get("YOURLS-1.10.2-port") == expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"env_names_n": 2}, None),
+        ({}, "may"),
+        ({"env_names_n": 2, "settings": "env.DATA_SOURCE_NAME"}, "will"),
+    ],
+)
+def test_hidden_variables_may_hold_one_that_an_image_drops(known, expected):
+    workload = {"image_ref": "prom/mysqld-exporter:v0.14.0"} | known
+    found = certainties(target="mysqld-exporter:0.15", workload=workload)
+    assert found.get("MYSQLD-EXPORTER-0.15-variable") == expected
+
+
+def test_every_variable_that_rules_ask_for_is_read():
+    options = csv_records.lookup("settings", "option", "shown")
+    read = {name for name in options if name.startswith("env.")}
+    of_images = [row for row in ROWS if row["product"] not in (*PRODUCTS, "world")]
+    conditions = [row["condition"] for row in of_images if row["table"] == "flags"]
+    named = [text for text in conditions if text.startswith("flag in [")]
+    lists = [text.partition("]")[0] for text in named]
+    assert {name for text in lists for name in re.findall("'([^']+)'", text)} == read
 
 
 # ---- the table ----
