@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assess.untrusted import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
 SHOWN_PROBLEMS = 5
 
@@ -61,14 +61,14 @@ class DataError(AssessError):
         Columns ``table, row, column, value, rule, hint``; one row per problem.
     """
 
-    def __init__(self, message: str, problems: pd.DataFrame) -> None:
+    def __init__(self, message: str, problems: DataFrame) -> None:
         super().__init__(
             f"{message}: {_digest(problems)}", hint="`assess validate` lists them all"
         )
         self.problems = problems
 
 
-def _digest(problems: pd.DataFrame) -> str:
+def _digest(problems: DataFrame) -> str:
     lines = [_in_words(problem) for problem in problems.head(SHOWN_PROBLEMS).itertuples()]
     if len(problems) > SHOWN_PROBLEMS:
         lines.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
@@ -95,6 +95,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the nearest known name; empty where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def no_such(
+    what: str, name: str, known: Iterable[str], kind: type[AssessError] = AssessError
+) -> AssessError:
+    """Return the error about a name that does not exist; it names the nearest one and all."""
+    names = list(known)
+    message = with_nearest(f"there is no {what} {name!r}", name, names)
+    return kind(message, hint=f"{what}s: {', '.join(names)}")
 
 
 def with_nearest(message: str, name: str, known: Iterable[str]) -> str:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
-from assess.errors import AssessError, DataError
+from assess.errors import AssessError, DataError, no_such
 from assess.execution import each
 from assess.inventory import derived, utc
 from assess.snapshot import BrokenSnapshotWarning
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
         return list(dict.fromkeys([*self.by, *self.numbers]))
 
 
-def walk(store: str | Path, frame: str) -> Iterator[tuple[pd.Timestamp, DataFrame]]:
+def walk(store: str | Path, frame: str) -> Iterator[tuple[Timestamp, DataFrame]]:
     """Yield time and rows of one frame of all snapshots, oldest first, one in memory at a time."""
     for when, file in _found(store, frame):
         table = _sound(frame, file)
@@ -99,11 +99,10 @@ def _refuse_unknown(asked: Asked) -> None:
         raise AssessError("nothing says what to add up by", hint="name a column")
 
 
-def _found(store: str | Path, frame: str) -> list[tuple[pd.Timestamp, Path]]:
+def _found(store: str | Path, frame: str) -> list[tuple[Timestamp, Path]]:
     """List the files of one frame, oldest snapshot first; Parquet before CSV."""
     if frame not in frames.names():
-        hint = "`assess frames` lists them"
-        raise AssessError(f"there is no frame {frame!r}", hint=hint)
+        raise no_such("frame", frame, frames.names())
     found = []
     for path, when in snapshots(store)[["path", "snapshot_at"]].itertuples(index=False):
         files = [path / f"{frame}.{suffix}" for suffix in ("parquet", "csv")]
@@ -133,7 +132,7 @@ def _warn(file: Path, error: Exception) -> None:
     warnings.warn(message, BrokenSnapshotWarning, stacklevel=2)
 
 
-def _of_file(asked: Asked, found: tuple[pd.Timestamp, Path]) -> pa.Table | None:
+def _of_file(asked: Asked, found: tuple[Timestamp, Path]) -> pa.Table | None:
     """Add up one snapshot; None, with a warning, where its file cannot be read."""
     when, file = found
     if not _can_be_pruned(asked, file):
@@ -177,7 +176,7 @@ def _plain(table: pa.Table) -> pa.Table:
     return table
 
 
-def _added_up(parts: Iterable[pa.Table], asked: Asked, when: pd.Timestamp) -> pa.Table:
+def _added_up(parts: Iterable[pa.Table], asked: Asked, when: Timestamp) -> pa.Table:
     """Return the moment and one row a group, sorted by the groups, NA last."""
     measures = [(name, how) for name in asked.numbers for how in MEASURES]
     names = ["n", *[f"{name}_{MEASURES[how]}" for name, how in measures]]
@@ -206,7 +205,7 @@ def _shown(sums: list[pa.Table], asked: Asked) -> DataFrame:
     if not sums:
         # an empty result has the same columns and types as any other
         nothing = _part(frames.empty(asked.frame), asked)
-        sums = [_added_up([nothing], asked, pd.Timestamp(0, tz="UTC"))]
+        sums = [_added_up([nothing], asked, Timestamp(0, tz="UTC"))]
     # a column that nothing is known of has no type in some files
     whole = pa.concat_tables(sums, promote_options="permissive")
     raw = whole.to_pandas(ignore_metadata=True)

@@ -9,10 +9,10 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
-from assess.errors import AssessError, DataError, RequestError, with_nearest
+from assess.errors import AssessError, DataError, RequestError, no_such
 from assess.image_ref import parse_image
 from assess.reference import moves, os_family
 from assess.words import to_html
@@ -59,7 +59,7 @@ class Inventory:
     """
 
     tables: Mapping[str, DataFrame]
-    snapshot_at: pd.Timestamp
+    snapshot_at: Timestamp
     quarter: str
     present: frozenset[str]
     extras: Mapping[str, DataFrame] = field(default_factory=dict)
@@ -84,9 +84,7 @@ class Inventory:
         try:
             return self.tables[name]
         except KeyError:
-            known = frames.names()
-            message = with_nearest(f"there is no frame {name!r}", name, known)
-            raise RequestError(message, hint=f"frames: {', '.join(known)}") from None
+            raise no_such("frame", name, frames.names(), RequestError) from None
 
     def _ipython_key_completions_(self) -> list[str]:
         """Return the names that a notebook offers after ``inventory["``."""
@@ -210,7 +208,7 @@ def _by_key(table: DataFrame, key: list[str]) -> DataFrame:
 
 
 def from_frames(
-    tables: Mapping[str, DataFrame], *, snapshot_at: str | pd.Timestamp, quarter: str = ""
+    tables: Mapping[str, DataFrame], *, snapshot_at: str | Timestamp, quarter: str = ""
 ) -> Inventory:
     """Make an inventory from tables and check it.
 
@@ -250,11 +248,35 @@ def from_frames(
 
 def build(
     tables: Mapping[str, DataFrame],
-    snapshot_at: str | pd.Timestamp | None,
+    snapshot_at: str | Timestamp | None,
     quarter: str,
     place: str = "",
 ) -> tuple[Inventory, DataFrame]:
     """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
+    typed, extras, problems = _typed(tables, place)
+    when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
+    if when is None:
+        # listed beside the other problems: who mends them one by one runs it many times
+        why = "nothing in the snapshot says when it was taken"
+        problems.append(frames.problem(MANIFEST, "", NEEDED_TIME, why))
+        when = Timestamp(0, tz="UTC")
+    if "services" not in typed and typed:
+        typed["services"] = _named_services(typed)
+    problems.append(frames.check_references(typed))
+    whole = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
+    inventory = Inventory(
+        whole, when, quarter or quarter_of(when), frozenset(typed), extras
+    )
+    found = frames.join_problems(problems)
+    # a required cell that could not be read is listed once, as unreadable
+    again = found.duplicated(["table", "row", "column"]) & found["row"].notna()
+    return inventory, found[~again]
+
+
+def _typed(
+    tables: Mapping[str, DataFrame], place: str
+) -> tuple[dict[str, DataFrame], dict[str, DataFrame], list[DataFrame]]:
+    """Return the frames, what nobody knows and is kept aside, and the problems of each."""
     typed: dict[str, DataFrame] = {}
     extras: dict[str, DataFrame] = {}
     problems = []
@@ -271,7 +293,7 @@ def build(
                 continue
             extras[name] = raw.reset_index(drop=True)
             message = f"{where}: a frame that nobody knows is kept aside"
-            warnings.warn(message, UnknownColumnWarning, stacklevel=4)
+            warnings.warn(message, UnknownColumnWarning, stacklevel=5)
             continue
         for column in named.columns[is_twice]:
             rule = "a column occurs once"
@@ -284,25 +306,9 @@ def build(
                 f"{row.column!r}, {row.hint}".rstrip(", ") for row in unknown.itertuples()
             )
             message = f"{where}: unknown columns are kept aside: {listed}"
-            warnings.warn(message, UnknownColumnWarning, stacklevel=4)
+            warnings.warn(message, UnknownColumnWarning, stacklevel=5)
         problems += [unreadable, frames.check(name, typed[name], raw)]
-    when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
-    if when is None:
-        # listed beside the other problems: who mends them one by one runs it many times
-        why = "nothing in the snapshot says when it was taken"
-        problems.append(frames.problem(MANIFEST, "", NEEDED_TIME, why))
-        when = pd.Timestamp(0, tz="UTC")
-    if "services" not in typed and typed:
-        typed["services"] = _named_services(typed)
-    problems.append(frames.check_references(typed))
-    whole = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
-    inventory = Inventory(
-        whole, when, quarter or quarter_of(when), frozenset(typed), extras
-    )
-    found = frames.join_problems(problems)
-    # a required cell that could not be read is listed once, as unreadable
-    again = found.duplicated(["table", "row", "column"]) & found["row"].notna()
-    return inventory, found[~again]
+    return typed, extras, problems
 
 
 def derived(frame: str, table: DataFrame) -> DataFrame:
@@ -336,11 +342,19 @@ def _filled(table: DataFrame, parts: DataFrame) -> DataFrame:
     return table.assign(**filled)
 
 
-def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
+def images_by_tag(images: DataFrame) -> DataFrame:
+    """Return a row of images for each of their tags: ``tag``, as references have it."""
+    rows = images.assign(tag=images["tags"].str.split(";")).explode("tag")
+    # some list their tags with the repository before the colon
+    bare = rows["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0]
+    return rows.assign(tag=bare).dropna(subset="tag")
+
+
+def utc(moment: str | Timestamp) -> Timestamp:
     """Return a moment in UTC; one without an offset is UTC."""
     try:
         # pandas would read a number as nanoseconds since 1970
-        when = pd.NaT if isinstance(moment, int | float) else pd.Timestamp(moment)
+        when = pd.NaT if isinstance(moment, int | float) else Timestamp(moment)
     except (ValueError, TypeError):
         when = pd.NaT
     if pd.isna(when):
@@ -350,7 +364,7 @@ def utc(moment: str | pd.Timestamp) -> pd.Timestamp:
     return when.tz_localize("UTC") if when.tzinfo is None else when.tz_convert("UTC")
 
 
-def quarter_of(when: pd.Timestamp) -> str:
+def quarter_of(when: Timestamp) -> str:
     """Return the calendar quarter of a moment."""
     return f"{when.year}Q{when.quarter}"
 
@@ -369,7 +383,7 @@ def _named_services(tables: Mapping[str, DataFrame]) -> DataFrame:
     return frames.conform("services", DataFrame({"service_id": inside}))[0]
 
 
-def _newest_time(tables: Mapping[str, DataFrame]) -> pd.Timestamp | None:
+def _newest_time(tables: Mapping[str, DataFrame]) -> Timestamp | None:
     """Return the newest time that a source recorded; ``expires_at`` lies in the future."""
     times = [
         cells.max()

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import pandas as pd
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
+from pandas import DataFrame
 
 from assess._version import __version__
 from assess.errors import AssessError
@@ -149,12 +149,12 @@ class Tools:
             "policy_hash": self.assessment.policy.hash,
         }
 
-    def _rows(self, table: pd.DataFrame) -> Answer:
+    def _rows(self, table: DataFrame) -> Answer:
         """Return the first rows of a table, and how many there are."""
         rows = records(table.head(MOST_ROWS))
         return {**self._origin(), "rows_n": len(table), "rows": rows}
 
 
-def _of(table: pd.DataFrame, service: str) -> list[Answer]:
+def _of(table: DataFrame, service: str) -> list[Answer]:
     own = table[table["service_id"] == service].drop(columns="service_id")
     return records(own.head(MOST_ROWS))

@@ -48,25 +48,7 @@ def _read(
             f"there is no snapshot at {directory}",
             hint="make one with `assess collect`, or take the invented `sample`",
         )
-    tables: dict[str, DataFrame] = {}
-    problems = []
-    lost: list[DataFrame] = []
-    files = sorted(directory.iterdir())
-    for done, file in enumerate(files, start=1):
-        tell("files of the snapshot", done, len(files))
-        if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
-            continue
-        # hosts.csv beside hosts.parquet: nothing says which of them counts
-        if file.stem in tables:
-            problems.append(frames.problem(file.stem, file.name, "one file per frame"))
-            continue
-        try:
-            tables[file.stem] = frames.read_table(file)
-        except (ValueError, OSError) as error:
-            reason = f"cannot be read: {str(error).splitlines()[0]}"
-            problem = frames.problem(file.stem, file.name, "a readable file", reason)
-            # a person can mend a CSV file by hand, so it stays an error
-            (lost if file.suffix == ".parquet" else problems).append(problem)
+    tables, problems, lost = _tables_in(directory, only)
     manifest = read_manifest(directory)
     for name in manifest.get("sha256", {}):
         frame = Path(name).stem
@@ -94,6 +76,32 @@ def _read(
     )
     inventory = replace(inventory, is_invented=manifest.get("invented") is True)
     return inventory, frames.join_problems([*problems, unsound]), unread
+
+
+def _tables_in(
+    directory: Path, only: Collection[str]
+) -> tuple[dict[str, DataFrame], list[DataFrame], list[DataFrame]]:
+    """Return the tables of a directory, what is wrong with files, and the files that are lost."""
+    tables: dict[str, DataFrame] = {}
+    problems = []
+    lost: list[DataFrame] = []
+    files = sorted(directory.iterdir())
+    for done, file in enumerate(files, start=1):
+        tell("files of the snapshot", done, len(files))
+        if file.suffix not in (".csv", ".parquet") or (only and file.stem not in only):
+            continue
+        # hosts.csv beside hosts.parquet: nothing says which of them counts
+        if file.stem in tables:
+            problems.append(frames.problem(file.stem, file.name, "one file per frame"))
+            continue
+        try:
+            tables[file.stem] = frames.read_table(file)
+        except (ValueError, OSError) as error:
+            reason = f"cannot be read: {str(error).splitlines()[0]}"
+            problem = frames.problem(file.stem, file.name, "a readable file", reason)
+            # a person can mend a CSV file by hand, so it stays an error
+            (lost if file.suffix == ".parquet" else problems).append(problem)
+    return tables, problems, lost
 
 
 def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timedelta, Timestamp
 
 from assess import frames, s3, snapshot
 from assess.config import sample_path
@@ -174,7 +173,7 @@ def snapshots(store: str | Path) -> DataFrame:
     return table.sort_values("snapshot_at", kind="stable", ignore_index=True)
 
 
-def _moment(path: Path) -> tuple[pd.Timestamp, str]:
+def _moment(path: Path) -> tuple[Timestamp, str]:
     """Return time and quarter of a snapshot; without `snapshot.toml` its frames are read."""
     manifest = read_manifest(path)
     if "snapshot_at" not in manifest:
@@ -219,7 +218,7 @@ def thinned(store: str | Path, older_than: int) -> list[Path]:
     """List, oldest first, what is ``older_than`` so many days and not the newest of its quarter."""
     listed = snapshots(store)
     newest = listed["snapshot_at"].max()
-    is_old = listed["snapshot_at"] < newest - pd.Timedelta(days=older_than)
+    is_old = listed["snapshot_at"] < newest - Timedelta(days=older_than)
     is_kept = ~listed.duplicated("quarter", keep="last")
     return list(listed.loc[is_old & ~is_kept, "path"])
 
@@ -351,7 +350,7 @@ def _has_frames(path: Path) -> bool:
     return any(file.stem in frames.names() for file in files)
 
 
-def _just_after(moment: str) -> pd.Timestamp:
+def _just_after(moment: str) -> Timestamp:
     """Return the end of a day, or the first moment after a time."""
     try:
         when = utc(moment)
@@ -361,7 +360,7 @@ def _just_after(moment: str) -> pd.Timestamp:
             hint="write @2026-09-30, @2026Q3 or @previous",
         ) from error
     is_day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", moment)
-    return when + (pd.Timedelta(days=1) if is_day else pd.Timedelta(microseconds=1))
+    return when + (Timedelta(days=1) if is_day else Timedelta(microseconds=1))
 
 
 def latest(store: str | Path) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 from pandas.api import types
 
 from assess.terminal import UNBROKEN, in_columns
@@ -85,7 +85,7 @@ def number(value: Any, digits: int = 0, *, signed: bool = False) -> str:
     return f"{round(value, digits) + 0.0:{sign},.{digits}f}"
 
 
-def moment(value: pd.Timestamp) -> str:
+def moment(value: Timestamp) -> str:
     """Write a time as a day, with the time of day where it is not midnight."""
     return f"{value:%Y-%m-%d %H:%M:%S}".removesuffix(":00").removesuffix(" 00:00")
 
@@ -102,7 +102,7 @@ def word(value: Any) -> str:
         return ", ".join(map(word, value)) or NONE
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {word(item)}" for key, item in value.items()) or NONE
-    return moment(value) if isinstance(value, pd.Timestamp) else clean(value)
+    return moment(value) if isinstance(value, Timestamp) else clean(value)
 
 
 def sentence_list(
@@ -130,7 +130,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
         return [plain(item) for item in value]
-    if isinstance(value, pd.Timestamp):
+    if isinstance(value, Timestamp):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, np.generic):
         value = value.item()

@@ -145,9 +145,9 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2293,  # a file that a snapshot has lost; a copy of the process does half of a report
-    "policy": 660,  # targets are checked word by word
-    "reference": 1224,  # the names that it hands on, one a line
+    "core": 2261,  # a file that a snapshot has lost; copies of the process; what is unknown
+    "policy": 658,  # targets are checked word by word
+    "reference": 1226,  # the names that it hands on, one a line
     "sources": 2694,  # proxies, ports and mounts are read in one place; files that nobody reads
     "sources/aws": 422,
     "sources/answers": 1252,  # of a format that nobody names; Grype, Syft, scans of clusters
@@ -178,31 +178,31 @@ BUDGETS = {
     "sources/traces": 349,  # spans of three tools, beside graphs; kinds by names
     "sources/usage": 263,  # tables for people too; a name for what is measured of whom
     "sources/vms": 479,
-    "score": 525,  # results open figures and the explorer; the types of all arrays
-    "score/backtest": 343,
-    "score/blast_radius": 2831,  # rows are weighed by tiles
-    "score/claims": 837,
+    "score": 512,  # results open figures and the explorer; the types of all arrays
+    "score/backtest": 329,
+    "score/blast_radius": 2830,  # rows are weighed by tiles
+    "score/claims": 835,
     "score/evidence": 780,  # what has ended is of no known version
-    "score/experiments": 347,
-    "score/incidents": 612,
+    "score/experiments": 340,
+    "score/incidents": 599,
     "score/readiness": 505,
-    "score/validation": 864,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1898,  # systems of hosts, their kernels, builds and flags are asked too
-    "score/targets": 702,  # missing prices once
-    "score/what_next": 1415,
-    "figures": 1338,
-    "report": 2168,  # a first screen, records as pages, how predictions held
-    "report/explorer": 417,
-    "cli": 1956,  # the next step after an init that found nothing; swapped snapshots
-    "notebooks": 477,  # the snapshot of the quarter before, where none is named
-    "sample": 525,
+    "score/validation": 843,  # what beats the edges alone for elements that never failed
+    "score/upgrade_churn": 1900,  # systems of hosts, their kernels, builds and flags are asked too
+    "score/targets": 682,  # missing prices once
+    "score/what_next": 1412,
+    "figures": 1313,
+    "report": 2154,  # a first screen, records as pages, how predictions held
+    "report/explorer": 411,
+    "cli": 1947,  # the next step after an init that found nothing; swapped snapshots
+    "notebooks": 470,  # the snapshot of the quarter before, where none is named
+    "sample": 526,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 60_200
+MAX_PACKAGE_LINES = 60_155
 MAX_FILES = 258
-MAX_TOKENS = 423_400  # of code: the size that no layout changes
+MAX_TOKENS = 422_760  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

@@ -38,17 +38,6 @@ HEAD = """\
 #   assess doctor                                     what each source can see
 #   assess collect -o data/snapshots/2026Q4           a directory per quarter
 """
-# What a file has that a type of source reads; of Helm, only what is rendered.
-_SIGNS = {
-    "kubernetes": re.compile(
-        rb"(?m)^kind: *(?:Deployment|StatefulSet|DaemonSet|ReplicaSet|Pod|Job|CronJob|List"
-        rb"|Service|Ingress|ConfigMap|NetworkPolicy|PersistentVolumeClaim)\b"
-    ),
-    "ecs": re.compile(
-        rb"AWS::ECS::(?:Service|TaskDefinition)|\"containerDefinitions\" *:"
-    ),
-    "nomad": re.compile(rb"\"TaskGroups\" *:"),
-}
 _SUFFIXES = (".yaml", ".yml", ".json", ".template")
 _LOOKED_AT = 5_000  # files of a folder
 _HEAD_BYTES = 1 << 18
@@ -190,12 +179,15 @@ def _files(folder: Path, *, is_top: bool) -> Iterator[Path]:
 
 def _signs_in(file: Path) -> list[str]:
     """List the types of sources that read a file, by signs in its text."""
+    from assess.sources.base import built_in
+
     if file.suffix not in _SUFFIXES or not file.is_file() or not os.access(file, os.R_OK):
         return []
     with file.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES)
-    signed = [kind for kind, sign in _SIGNS.items() if sign.search(head)]
-    is_chart = b"{{" in head and "kubernetes" in signed  # Helm has to render it first
+        head = opened.read(_HEAD_BYTES).decode(errors="replace")
+    signs = {kind: row["sign"] for kind, row in built_in().items() if "sign" in row}
+    signed = [kind for kind, sign in signs.items() if re.search(sign, head)]
+    is_chart = "{{" in head and "kubernetes" in signed  # Helm has to render it first
     return [] if is_chart else signed
 
 

@@ -13,7 +13,7 @@ from assess.cli.messages import QUIET, level, next_step, note, progress, say
 from assess.errors import with_nearest
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
     from assess.config import Config
     from assess.inventory import Inventory
@@ -214,7 +214,7 @@ def doctor(
         click.get_current_context().exit(UNDER_LIMIT)
 
 
-def seen_share(coverage: pd.DataFrame) -> float:
+def seen_share(coverage: DataFrame) -> float:
     """Return the share of calls that were answered [0-1], as the mean over scopes.
 
     A scope is a host, file or account. A scope that fails at its first call weighs as much as one
@@ -236,7 +236,7 @@ def seen_share(coverage: pd.DataFrame) -> float:
     return float(by_scope.mean().mean())
 
 
-def _gaps(coverage: pd.DataFrame) -> pd.DataFrame:
+def _gaps(coverage: DataFrame) -> DataFrame:
     """Return the calls that were asked, and not answered in full."""
     from assess.inventory import LOOKED
 
@@ -266,7 +266,7 @@ def _gaps(coverage: pd.DataFrame) -> pd.DataFrame:
 @output_options
 def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output) -> None:
     """List what each source needs: options, permissions, dump commands, and the frames it fills."""
-    import pandas as pd
+    from pandas import DataFrame
 
     from assess.sources.catalogue import dump_script, permissions, source_types
 
@@ -284,4 +284,4 @@ def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output)
         for s in chosen.values()
     ]
     names = ["type", "options", "fills", "needs", "dump", "origin"]
-    out.table(pd.DataFrame(rows, columns=names))
+    out.table(DataFrame(rows, columns=names))

@@ -21,7 +21,7 @@ from assess.untrusted import printable
 from assess.writing import write_beside
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
     from assess.inventory import Inventory
     from assess.policy.policy import Policy
@@ -119,7 +119,7 @@ class Output:
 
     def table(
         self,
-        table: pd.DataFrame,
+        table: DataFrame,
         document: Mapping[str, Any] | None = None,
         *,
         empty: str = "no rows",
@@ -131,7 +131,7 @@ class Output:
 
     def tables(
         self,
-        tables: Mapping[str, pd.DataFrame],
+        tables: Mapping[str, DataFrame],
         document: Mapping[str, Any] | None = None,
     ) -> None:
         """Write tables under headings; CSV holds just one."""
@@ -148,7 +148,7 @@ class Output:
         parts = [f"{mark}{title}\n\n{body}" if title else body for title, body in bodies]
         self.text("\n".join(parts))
 
-    def body(self, table: pd.DataFrame) -> str:
+    def body(self, table: DataFrame) -> str:
         """Write the rows of one table as text, CSV or Markdown."""
         from assess.words import Grid, to_csv
 
@@ -316,11 +316,11 @@ def _write(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _with_index(table: pd.DataFrame) -> pd.DataFrame:
+def _with_index(table: DataFrame) -> DataFrame:
     return table.reset_index() if any(table.index.names) else table
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def records(table: DataFrame) -> list[dict[str, Any]]:
     """Convert a table to plain JSON types, a dict per row; a named index is included."""
     from assess import words
 

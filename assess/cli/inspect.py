@@ -23,7 +23,7 @@ from assess.cli.messages import next_step, note, verbosity
 from assess.errors import counted, with_nearest
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame, Timestamp
 
 
 CLEANUP = "cleanup"  # a listing that no snapshot holds
@@ -81,7 +81,7 @@ def show(
     out.table(table, {**head, "rows": records(table)})
 
 
-def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFrame:
+def _where(table: DataFrame, rule: str | None, at: Timestamp) -> DataFrame:
     """Return the rows for which the rule is true; unknown is not true."""
     from assess.policy.rules import RuleError, evaluate
 
@@ -99,7 +99,7 @@ def _where(table: pd.DataFrame, rule: str | None, at: pd.Timestamp) -> pd.DataFr
     return table[mask.fillna(value=False).to_numpy(bool)]
 
 
-def _askable(table: pd.DataFrame) -> pd.DataFrame:
+def _askable(table: DataFrame) -> DataFrame:
     """Return the columns in the types of the rule language, and ``<column>_known`` for each."""
     from pandas.api import types
 
@@ -121,7 +121,7 @@ def _askable(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**known, **columns)
 
 
-def _columns(table: pd.DataFrame, names: str | None) -> pd.DataFrame:
+def _columns(table: DataFrame, names: str | None) -> DataFrame:
     if not names:
         return table
     wanted = [name.strip() for name in names.split(",")]
@@ -165,7 +165,7 @@ def coverage(snapshot: str, *, out: Output) -> None:
     next_step(f"assess questions {snapshot} -o questions.csv")
 
 
-def _for_people(coverage: pd.DataFrame) -> pd.DataFrame:
+def _for_people(coverage: DataFrame) -> DataFrame:
     """Return the main columns; ``rows`` with the number expected, where it differs."""
     from assess.words import word
 

@@ -125,7 +125,7 @@ def check(notebook: tuple[str, ...], *, out: Output) -> None:
 
     Exits with 1 if there are any.
     """
-    import pandas as pd
+    from pandas import DataFrame
 
     from assess import notebooks as runner
 
@@ -133,6 +133,6 @@ def check(notebook: tuple[str, ...], *, out: Output) -> None:
     names = [field.name for field in fields(runner.Deviation)]
     checked_n = len(runner.find(notebook))
     empty = f"{checked_n} notebooks follow the conventions"
-    out.table(pd.DataFrame(rows, columns=names), {"rows": rows}, empty=empty)
+    out.table(DataFrame(rows, columns=names), {"rows": rows}, empty=empty)
     if rows:
         raise click.ClickException(f"deviations from the conventions: {len(rows)}")

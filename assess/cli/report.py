@@ -26,7 +26,7 @@ from assess.errors import AssessError
 from assess.writing import write_beside
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
     from assess.inventory import Inventory
     from assess.policy.policy import Policy
@@ -184,7 +184,7 @@ def _histories(
     return upgrade_history(older[:at], policy), upgrade_history(older[at + 1 :], policy)
 
 
-def _past(path: Path, reports: Path, made: Report) -> dict[str, pd.DataFrame]:
+def _past(path: Path, reports: Path, made: Report) -> dict[str, DataFrame]:
     """Gather all quarters up to this one: from their reports if those are comparable, else scored."""
     import assess
     from assess import store

@@ -28,7 +28,7 @@ from assess.errors import AssessError, counted
 from assess.writing import write_beside
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame, Series
 
     from assess.score.assessment import Assessment
     from assess.score.result import Explanation
@@ -325,7 +325,7 @@ def check(
     Unknown readiness counts as below the limit. A gate is open if it fails or if its state is
     unknown; a waived gate is closed.
     """
-    import pandas as pd
+    from pandas import DataFrame
 
     from assess.words import sentence_list
 
@@ -355,7 +355,7 @@ def check(
         *(_breaking(assessment, services or (*chosen, None)) if no_breaks else ()),
     ]
     names = ["limit", "wanted", "service_id", "found", "why"]
-    exact = pd.DataFrame(broken, columns=names, dtype=object)
+    exact = DataFrame(broken, columns=names, dtype=object)
     table = exact.astype({"wanted": "Float64", "found": "Float64"})
     document = {"passed": not broken, "services_n": len(chosen), "rows": records(exact)}
     passed = f"all limits hold for {counted(len(chosen), 'service')}"
@@ -388,7 +388,7 @@ def _breaking(
             yield NO_BREAKS, 0, name, len(why), "; ".join(why)
 
 
-def _below(values: pd.Series, wanted: float | None) -> Iterator[tuple[Any, ...]]:
+def _below(values: Series, wanted: float | None) -> Iterator[tuple[Any, ...]]:
     """List the services below a limit; an unknown value is below every limit."""
     if wanted is None:
         return
@@ -399,7 +399,7 @@ def _below(values: pd.Series, wanted: float | None) -> Iterator[tuple[Any, ...]]
         yield f"min-{values.name}", wanted, service_id, value, why[service_id]
 
 
-def _open(gates: pd.DataFrame, wanted: int | None) -> Iterator[tuple[Any, ...]]:
+def _open(gates: DataFrame, wanted: int | None) -> Iterator[tuple[Any, ...]]:
     """List the open gates by service, if there are more than allowed."""
     opened = gates[gates["state"].isin(["fail", "unknown"])]
     if wanted is None or len(opened) <= wanted:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from assess.figures.rows import (
     NUMBER_PAD,
@@ -107,7 +107,7 @@ def claim_data(result: Result, claim: str) -> DataFrame:
     row = result.row(claim)
     table = result.details[claim]
     policy = result.policy
-    level = float(policy["claims"]["level"])
+    level = policy["claims"]["level"]
     rows: Iterable[tuple[Any, ...]]
     if "yes" in table:
         groups = table.groupby("group", sort=False)
@@ -186,23 +186,8 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
     title = f"{name} {row['short']}: {row['verdict']}"
     if row["n"] == 0:
         return message(ax, title, f"Undecided: {row['needs']}.")
-    threshold = float(row["threshold"])
-    bound: float | None = threshold
-    unit = str(row["unit"])
-    noun = str(row["counted"])
-    limits = None
-    if "yes" in details:
-        bound = 100 * threshold
-        unit = f"{unit} (%)"
-        noun = ""
-        limits = SHARES
-    elif "hub_pulls" in details:
-        bound = None
-        unit = "Pulls that failed (%)"
-    elif "tier" in details:
-        bound = None
-        unit = "Incidents per service and year"
-    unit = f"{unit[0].upper()}{unit[1:]}"
+    is_share = "yes" in details
+    unit, bound = _unit(row, details)
     if bound is None:
         ratio, lo, hi = (
             "open" if pd.isna(cell) else f"{cell:.2g}"
@@ -214,13 +199,27 @@ def claim(result: Result, claim: str, *, ax: Axes | None = None) -> Axes:
         ax=ax,
         title=title,
         xlabel=unit,
-        noun=noun,
+        noun="" if is_share else str(row["counted"]),
         total=int(row["n"]),
-        limits=limits,
+        limits=SHARES if is_share else None,
         threshold=bound,
     )
     ax.set_title(title, pad=NUMBER_PAD)
     return ax
+
+
+def _unit(row: Series, details: DataFrame) -> tuple[str, float | None]:
+    """Return the unit of the evidence of a claim, and its bound unless that has another unit."""
+    name = str(row["unit"])
+    unit = name[0].upper() + name[1:]
+    threshold = float(row["threshold"])
+    if "yes" in details:
+        return f"{unit} (%)", 100 * threshold
+    if "hub_pulls" in details:
+        return "Pulls that failed (%)", None
+    if "tier" in details:
+        return "Incidents per service and year", None
+    return unit, threshold
 
 
 @figure(result="A back-test.")

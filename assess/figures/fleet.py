@@ -86,7 +86,7 @@ def clocks_data(result: Result) -> DataFrame:
     )
     table["label"] = [" ".join(filter(None, row)) for row in shown.to_numpy()]
     ranked = table.assign(days=table["days"].fillna(-np.inf))
-    order = ranked.sort_values(["days", *line], kind="stable")
+    order = ranked.sort_values(["days", *line])
     return table.loc[order.index].reset_index(drop=True)
 
 

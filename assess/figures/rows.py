@@ -52,7 +52,7 @@ def worst_first(table: DataFrame, *by: str) -> DataFrame:
     size = table["point"].fillna(table["hi"]).fillna(np.inf)
     is_rising = [False, False, *[True] * len(by)]
     table = table.assign(size=size).sort_values(
-        ["size", "hi", *by], ascending=is_rising, kind="stable", ignore_index=True
+        ["size", "hi", *by], ascending=is_rising, ignore_index=True
     )
     return table.drop(columns="size")
 
@@ -175,7 +175,8 @@ def _draw_rest(ax: Axes, y: int, rest: Series) -> None:
     start, end = ax.get_xlim()
     x = rest.to_numpy(float)
     step = (end - start) / TICKS
-    x = step * np.unique(np.round(x[(x >= start) & (x <= end)] / step))
+    inside = x[(x >= start) & (x <= end)]
+    x = step * np.unique(np.round(inside / step))
     ax.vlines(x, y - 0.3, y + 0.3, colors=MUTED, alpha=0.5, linewidth=1)
 
 

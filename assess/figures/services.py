@@ -66,7 +66,7 @@ def readiness_data(result: Result) -> DataFrame:
     table["band"] = gated.where(is_gated, ungated).astype("str")
     table["note"] = ("gate: " + gates).where(is_gated, table["band"])
     return table.sort_values(
-        ["lo", "point", "service_id"], ascending=[False, False, True], kind="stable"
+        ["lo", "point", "service_id"], ascending=[False, False, True]
     ).reset_index(drop=True)
 
 
@@ -193,7 +193,8 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
     edges = [np.arange(n + 1) - 0.5 for n in shown.shape]
     ranks = [int(rank) for rank in table]
     seen = np.ma.masked_less(shown, COLOURED)
-    ax.pcolor(edges[1] + ranks[0], edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
+    columns = edges[1] + ranks[0]
+    ax.pcolor(columns, edges[0], seen, cmap=_colours(), vmin=0, vmax=100)
     for y, x in np.argwhere(shown >= NUMBERED):
         ink = LIGHT if shown[y, x] >= DARK else "black"
         ax.text(ranks[x], y, f"{shown[y, x]:.0f}", color=ink, ha="center", va="center")

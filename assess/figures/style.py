@@ -83,29 +83,10 @@ BANDS = {
         Band("unknown", "#8a929c", "#5b6470", "D", "◇"),
     )
 }
-_LABELS = {
-    "MOVE NOW": "ready",
-    "KEEP": "ready",
-    "PILOT": "conditional",
-    "LATER": "conditional",
-    "PREPARE": "conditional",
-    "FIX": "conditional",
-    "HOLD": "blocked",
-    "NEVER": "blocked",
-    "PULL BACK": "blocked",
-}
-LABELS = (*_LABELS, "NOT DECIDABLE")
-# of targets, of claims, and of gates and checks
-_VERDICTS = {
-    "fits": "ready",
-    "after fixes": "conditional",
-    "no": "blocked",
-    "supported": "ready",
-    "refuted": "blocked",
-    "partial": "conditional",
-    "waived": "conditional",
-    "fail": "blocked",
-}
+# of labels of services, of verdicts on targets and claims, and of states of gates and checks
+_WORDS = pd.read_csv(Path(__file__).with_name("bands.csv"), index_col="word")
+_BAND_OF = _WORDS["band"].to_dict()
+LABELS = tuple(_WORDS.index[_WORDS["of"] == "service"])
 
 
 def band_of(label: object) -> Band:
@@ -122,7 +103,7 @@ def band_of(label: object) -> Band:
     Band
         Its look.
     """
-    return BANDS[(_LABELS | _VERDICTS).get(str(label), "unknown")]
+    return BANDS[_BAND_OF.get(str(label), "unknown")]
 
 
 @cache

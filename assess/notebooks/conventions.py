@@ -2,8 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ GIVEN = ("snapshot", "policy_file")
 MAX_CELL_LINES = 12
 MAX_LINES = 60
 
+Rule = tuple[str, object, object]  # what it asks, whether it holds, the value found
+
 
 @dataclass(frozen=True)
 class Deviation:
@@ -37,43 +40,32 @@ class Deviation:
     found: str
 
 
-class Rules:
-    """Rules of one notebook or cell, and the deviations from them."""
-
-    def __init__(self, notebook: str, cell: str = "") -> None:
-        self.place = (notebook, cell)
-        self.broken: list[Deviation] = []
-
-    def require(self, rule: str, holds: object, found: object) -> None:
-        """Record a deviation, with the value found, if a rule does not hold."""
-        if not holds:
-            self.broken.append(Deviation(*self.place, rule, str(found)))
-
-
 def check(paths: Sequence[str | Path] = ()) -> list[Deviation]:
     """List the deviations of notebooks from the conventions, without running them."""
     return [deviation for path in find(paths) for deviation in _check(path)]
 
 
-def _check(path: Path) -> list[Deviation]:
-    rules = Rules(path.name)
+def _check(path: Path) -> Iterator[Deviation]:
     try:
         node = read(path)
     except AssessError as error:
-        rules.require("a valid notebook", False, error)
-        return rules.broken
-    _check_file(rules, node, path)
-    _check_code(rules, [cell for cell in node.cells if cell.cell_type == "code"])
-    _check_lesson(rules, node, path)
-    broken = rules.broken
+        yield Deviation(path.name, "", "a valid notebook", str(error))
+        return
+    code = [cell for cell in node.cells if cell.cell_type == "code"]
+    told = chain(_check_file(node, path), _check_code(code), _check_lesson(node, path))
+    yield from _broken(path.name, "", told)
     for cell in node.cells:
-        rules = Rules(path.name, str(cell.get("id", "")))
-        _check_cell(rules, cell, number(path.name))
-        broken += rules.broken
-    return broken
+        rules = _check_cell(cell, number(path.name))
+        yield from _broken(path.name, str(cell.get("id", "")), rules)
 
 
-def _check_file(rules: Rules, node: Any, path: Path) -> None:
+def _broken(notebook: str, cell: str, rules: Iterable[Rule]) -> Iterator[Deviation]:
+    for rule, holds, found in rules:
+        if not holds:
+            yield Deviation(notebook, cell, rule, str(found))
+
+
+def _check_file(node: Any, path: Path) -> Iterator[Rule]:
     text = path.read_bytes().decode("utf-8")
     size = len(text.encode())
     ids = [cell.get("id") for cell in node.cells]
@@ -81,33 +73,33 @@ def _check_file(rules: Rules, node: Any, path: Path) -> None:
     version = str(node.metadata.get("language_info", {}).get("version", ""))
     named = re.fullmatch(r"\d{2}_[a-z0-9_]+\.ipynb", path.name)
     rule = f"kernelspec {KERNELSPEC['name']}, and no more than it needs"
-    rules.require("the file is named NN_topic.ipynb", named, path.name)
-    rules.require("every cell id occurs once", len(ids) == len(set(ids)), ids)
-    rules.require(rule, kernel == KERNELSPEC, kernel)
-    rules.require("language_info without patch version", version.count(".") < 2, version)
-    rules.require(
+    yield "the file is named NN_topic.ipynb", named, path.name
+    yield "every cell id occurs once", len(ids) == len(set(ids)), ids
+    yield rule, kernel == KERNELSPEC, kernel
+    yield "language_info without patch version", version.count(".") < 2, version
+    yield (
         "metadata holds kernelspec and language_info only",
         set(node.metadata) == {"kernelspec", "language_info"},
         sorted(node.metadata),
     )
-    rules.require(f"at most {MAX_BYTES} bytes", size <= MAX_BYTES, size)
-    rules.require("one newline at the end", text.endswith("}\n"), repr(text[-3:]))
+    yield f"at most {MAX_BYTES} bytes", size <= MAX_BYTES, size
+    yield "one newline at the end", text.endswith("}\n"), repr(text[-3:])
 
 
-def _check_code(rules: Rules, code: Sequence[Any]) -> None:
+def _check_code(code: Sequence[Any]) -> Iterator[Rule]:
     lines = sum(map(_code_lines, code))
     counts = [cell.execution_count for cell in code]
     tagged = [cell for cell in code if has_parameters(cell)]
     later = [cell for cell in code if cell not in tagged][1:]
     has_imports = any(_has(cell, ast.Import, ast.ImportFrom) for cell in later)
     in_order = counts == list(range(1, len(code) + 1))
-    rules.require("exactly one cell is tagged parameters", len(tagged) == 1, len(tagged))
-    rules.require(f"at most {MAX_LINES} lines of code", lines <= MAX_LINES, lines)
-    rules.require("stored execution counts 1 to n", in_order, counts)
-    rules.require("imports only in the first code cell", not has_imports, "later imports")
+    yield "exactly one cell is tagged parameters", len(tagged) == 1, len(tagged)
+    yield f"at most {MAX_LINES} lines of code", lines <= MAX_LINES, lines
+    yield "stored execution counts 1 to n", in_order, counts
+    yield "imports only in the first code cell", not has_imports, "later imports"
 
 
-def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
+def _check_lesson(node: Any, path: Path) -> Iterator[Rule]:
     """Check the narrative of a notebook: question, limits, links to its neighbours."""
     prose = [cell.source for cell in node.cells if cell.cell_type == "markdown"]
     code_n = len(node.cells) - len(prose)
@@ -129,30 +121,30 @@ def _check_lesson(rules: Rules, node: Any, path: Path) -> None:
     limits = last.partition("## Limits\n")[2].partition("\n## ")[0]
     tagged = [cell for cell in node.cells if has_parameters(cell)]
     given = {name for cell in tagged for name in literals(cell)}
-    rules.require("exactly one H1", len(titles) == 1, len(titles))
-    rules.require(
+    yield "exactly one H1", len(titles) == 1, len(titles)
+    yield (
         "at least as many markdown cells as code cells",
         len(prose) >= code_n,
         f"{len(prose)} and {code_n}",
     )
     rule = "the first cell links to the notebooks before and after"
-    rules.require(rule, not unlinked, f"not {unlinked}")
+    yield rule, not unlinked, f"not {unlinked}"
     rule = f"the first cell says {' and '.join(FIRST)}"
-    rules.require(rule, not unasked, f"not {unasked}")
+    yield rule, not unasked, f"not {unasked}"
     rule = f"the last cell has the headings {' and '.join(LAST)}"
-    rules.require(rule, not open_ends, f"not {open_ends}")
-    rules.require("limits are a list", re.search(r"^- ", limits, re.M), limits[:40])
-    rules.require("every link leads to a file", not broken, broken)
+    yield rule, not open_ends, f"not {open_ends}"
+    yield "limits are a list", re.search(r"^- ", limits, re.M), limits[:40]
+    yield "every link leads to a file", not broken, broken
     rule = f"the parameters name {' and '.join(GIVEN)}"
-    rules.require(rule, set(GIVEN) <= given, sorted(given))
+    yield rule, set(GIVEN) <= given, sorted(given)
 
 
-def _check_cell(rules: Rules, cell: Any, number: str) -> None:
+def _check_cell(cell: Any, number: str) -> Iterator[Rule]:
     name = cell.get("id", "")
     named = re.fullmatch(rf"{number}-[a-z0-9-]+", name)
-    rules.require(f"cell id {number}-<slug>", named, name)
+    yield f"cell id {number}-<slug>", named, name
     metadata = set(cell.metadata)
-    rules.require("cell metadata holds tags only", metadata <= {"tags"}, sorted(metadata))
+    yield "cell metadata holds tags only", metadata <= {"tags"}, sorted(metadata)
     if cell.cell_type != "code":
         return
     source = cell.source
@@ -165,19 +157,19 @@ def _check_cell(rules: Rules, cell: Any, number: str) -> None:
     streams = [output.get("name") for output in cell.outputs]
     addresses = _addresses(cell)
     by_rows = calls & {"iterrows", "itertuples"}
-    rules.require("plain Python, no magic", parsed is not None, source.split("\n")[0])
+    yield "plain Python, no magic", parsed is not None, source.split("\n")[0]
     rule = f"at most {MAX_CELL_LINES} lines of code"
-    rules.require(rule, lines <= MAX_CELL_LINES, lines)
+    yield rule, lines <= MAX_CELL_LINES, lines
     is_closed = source.rstrip().endswith(";")
-    rules.require("no semicolon at the end", not is_closed, "a semicolon")
-    rules.require("no def and no class", not defines, "a definition")
-    rules.require("print takes only fixed text", "print" not in calls, "print")
-    rules.require("no loop over rows", not by_rows, "iterrows or itertuples")
+    yield "no semicolon at the end", not is_closed, "a semicolon"
+    yield "no def and no class", not defines, "a definition"
+    yield "print takes only fixed text", "print" not in calls, "print"
+    yield "no loop over rows", not by_rows, "iterrows or itertuples"
     if has_parameters(cell):
-        rules.require("parameters are plain literals", is_literal, source)
-    rules.require("no error in the outputs", "error" not in outputs, "an error")
-    rules.require("nothing on stderr in the outputs", "stderr" not in streams, "stderr")
-    rules.require("no address in the outputs", not addresses, addresses)
+        yield "parameters are plain literals", is_literal, source
+    yield "no error in the outputs", "error" not in outputs, "an error"
+    yield "nothing on stderr in the outputs", "stderr" not in streams, "stderr"
+    yield "no address in the outputs", not addresses, addresses
 
 
 def _code_lines(cell: Any) -> int:

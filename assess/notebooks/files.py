@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 
 from assess.config import data_path
-from assess.errors import AssessError, with_nearest
+from assess.errors import AssessError, no_such
 from assess.writing import write_beside
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -35,9 +35,7 @@ def find(selection: Sequence[str | Path] = ()) -> list[Path]:
         by_number = [p for p in known if p.name.startswith(f"{wanted:0>2}_")]
         hits = [Path(wanted)] if is_file else by_name or by_number
         if not hits:
-            names = [p.stem for p in known]
-            message = with_nearest(f"there is no notebook {wanted!r}", wanted, names)
-            raise AssessError(message, hint=f"notebooks: {', '.join(names)}")
+            raise no_such("notebook", wanted, [p.stem for p in known])
         chosen += hits
     return chosen
 

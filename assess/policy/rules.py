@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
 from assess.errors import with_nearest
@@ -74,7 +74,7 @@ def columns(table: str) -> dict[str, str]:
 def problem(rule: str, table: str) -> str:
     """Return the error of a rule on an empty table; empty text if the rule is valid."""
     try:
-        evaluate(rule, _empty(table), at=pd.Timestamp(0, tz="UTC"))
+        evaluate(rule, _empty(table), at=Timestamp(0, tz="UTC"))
     except RuleError as error:
         return str(error)
     return ""
@@ -86,7 +86,7 @@ def _empty(table: str) -> DataFrame:
     return DataFrame({name: Series(dtype=DTYPES[kind]) for name, kind in kinds})
 
 
-def evaluate(rule: str, table: DataFrame, *, at: pd.Timestamp) -> Series:
+def evaluate(rule: str, table: DataFrame, *, at: Timestamp) -> Series:
     """Evaluate a rule on every row; return nullable booleans, NA where a needed cell is unknown.
 
     The columns are string, boolean, Int64 or Float64, or UTC times; ``days_since`` counts up to
@@ -106,7 +106,7 @@ def _parsed(rule: str) -> ast.expr:
         raise RuleError(f"{rule!r} is not an expression") from error
 
 
-def _value(node: ast.expr, table: DataFrame, at: pd.Timestamp) -> Any:
+def _value(node: ast.expr, table: DataFrame, at: Timestamp) -> Any:
     """Return the value of a part of a rule: a column, a constant or a list of constants."""
     match node:
         # an allow-list: whatever is not matched below raises, so a policy cannot run code
@@ -143,7 +143,7 @@ def _value(node: ast.expr, table: DataFrame, at: pd.Timestamp) -> Any:
     raise RuleError(f"{ast.unparse(node)!r} is not part of the rule language")
 
 
-def _all(parts: list[ast.expr], table: DataFrame, at: pd.Timestamp) -> Any:
+def _all(parts: list[ast.expr], table: DataFrame, at: Timestamp) -> Any:
     """Return where all parts hold; what follows is not evaluated once no row can hold."""
     found = _truth(_value(parts[0], table, at))
     for part in parts[1:]:
@@ -162,7 +162,7 @@ def _column(name: str, table: DataFrame) -> Any:
     return table[name].array
 
 
-def _days_since(name: str, times: Any, at: pd.Timestamp) -> Any:
+def _days_since(name: str, times: Any, at: Timestamp) -> Any:
     """Return ages [days]; the age of a time after the snapshot is unknown."""
     if _kind(times) != "time":
         raise RuleError(f"days_since({name}) needs a time")
@@ -199,7 +199,7 @@ def _moment(value: Any) -> Any:
         return value
     try:
         # not pandas' own reader, for which "now" is a time and "nan" is none
-        moment = pd.Timestamp(datetime.fromisoformat(value))
+        moment = Timestamp(datetime.fromisoformat(value))
         return moment.tz_localize("UTC") if moment.tzinfo is None else moment
     except (ValueError, OverflowError) as error:
         raise RuleError(

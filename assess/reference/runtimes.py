@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import pandas as pd
+from pandas import Timestamp
 
 from assess.reference.engines import driver_runs
 from assess.reference.support import (
@@ -127,7 +127,7 @@ def runtime_line(node: Node) -> tuple[str | None, str | None]:
 
 
 @cached
-def runtime_support(node: Node, at: pd.Timestamp) -> Support:
+def runtime_support(node: Node, at: Timestamp) -> Support:
     """Return the support of a node's runtime; of several calendars, the worst counts."""
     platform = platform_of(node)
     product, version = runtime_line(node)
@@ -143,7 +143,7 @@ def runtime_support(node: Node, at: pd.Timestamp) -> Support:
     return min(filter(None, (own, of_node)), key=_order)
 
 
-def _own_kubelet(node: Node, at: pd.Timestamp) -> Support | None:
+def _own_kubelet(node: Node, at: Timestamp) -> Support | None:
     """Return the support of a self-managed cluster's Kubernetes; None without a kubelet."""
     numbers = parse_version(node.kubelet)
     if numbers is None:
@@ -155,7 +155,7 @@ def _own_kubelet(node: Node, at: pd.Timestamp) -> Support | None:
 
 
 def _kubelet(
-    node: Node, platform: Platform, line: str | None, at: pd.Timestamp
+    node: Node, platform: Platform, line: str | None, at: Timestamp
 ) -> Support | None:
     """Return the support of a node by its kubelet, if its line differs from its cluster's line."""
     numbers = parse_version(node.kubelet)
@@ -168,7 +168,7 @@ def _kubelet(
     return support._replace(basis=f"{named}: {support.basis}")
 
 
-def worst_node(nodes: Sequence[Node], at: pd.Timestamp) -> Node:
+def worst_node(nodes: Sequence[Node], at: Timestamp) -> Node:
     """Return the node with the worst support of its runtime, or the earliest end."""
     return min(nodes, key=lambda node: _order(runtime_support(node, at)))
 
@@ -183,15 +183,15 @@ def lines_behind(product: str | None, version: str | None) -> int | None:
     return sum(numbers_of(name) > numbers_of(line) for name in lines)
 
 
-def _order(support: Support) -> tuple[int, pd.Timestamp]:
+def _order(support: Support) -> tuple[int, Timestamp]:
     """Return the place of a support among others: the worse first, then what ends first."""
     # no announced end sorts after every announced one
-    never = pd.Timestamp.max.tz_localize("UTC")
+    never = Timestamp.max.tz_localize("UTC")
     return _BADNESS.index(support.state), support.eol_date or never
 
 
 @cached
-def node_system_support(node: Node, at: pd.Timestamp) -> Support:
+def node_system_support(node: Node, at: Timestamp) -> Support:
     """Return the support of the system of a node, by its own calendar or that of its cluster."""
     if is_managed(node):
         return Support("supported", None, None, None, MANAGED)

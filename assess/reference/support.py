@@ -6,6 +6,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 import pandas as pd
+from pandas import DataFrame, Series, Timestamp
 
 from assess.reference.systems import kernel_vendor
 from assess.reference.tables import STALE_DAYS, cached, compiled_on, lookup, rows, table
@@ -43,23 +44,26 @@ class Support(NamedTuple):
 
     state: State
     line: str | None
-    eol_date: pd.Timestamp | None
+    eol_date: Timestamp | None
     days_to_eol: int | None
     basis: str
-    extended_date: pd.Timestamp | None = None
+    extended_date: Timestamp | None = None
+
+    @property
+    def is_given(self) -> bool | None:
+        """Whether there is support; None if unknown."""
+        return {"supported": True, "ended": False}.get(self.state)
 
 
 class _Line(NamedTuple):
-    released: list[pd.Timestamp]
-    eol: pd.Timestamp | None
+    released: list[Timestamp]
+    eol: Timestamp | None
     basis: str
-    extended: pd.Timestamp | None
+    extended: Timestamp | None
 
 
 @cached
-def product_support(
-    product: str | None, version: str | None, at: pd.Timestamp
-) -> Support:
+def product_support(product: str | None, version: str | None, at: Timestamp) -> Support:
     """Return the support of a version of an engine, runtime, orchestrator, kernel or system."""
     # A line without an announced end is supported if it is the newest, or had a release
     # within 180 days. An engine newer than the facts is unknown until its line has ended.
@@ -89,7 +93,7 @@ def product_support(
 
 
 @cached
-def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) -> Support:
+def os_support(os_name: str | None, os_version: str | None, at: Timestamp) -> Support:
     """Return the general support of an operating system, under any usual name."""
     # A version older than all known lines has ended if the oldest known line has ended.
     distro, rest = system_of(os_name)
@@ -107,7 +111,7 @@ def os_support(os_name: str | None, os_version: str | None, at: pd.Timestamp) ->
 @cached
 def kernel_support(
     kernel: str | None,
-    at: pd.Timestamp,
+    at: Timestamp,
     *,
     os_name: str | None = None,
     os_version: str | None = None,
@@ -142,7 +146,7 @@ def shipped(distro: str | None, version: str | None, fact: str) -> str | None:
 
 
 @cache
-def support_windows(*products: str, since: str = "") -> pd.Series:
+def support_windows(*products: str, since: str = "") -> Series:
     """Return the support of lines released since a day, without products of systems [days; NA: open]."""
     days: dict[str, int | None] = {}
     for product in products or sorted(_codenames()):
@@ -150,7 +154,7 @@ def support_windows(*products: str, since: str = "") -> pd.Series:
             if line.released and min(line.released) >= _day(since or "1970-01-01"):
                 window = line.eol - min(line.released) if line.eol else None
                 days[name] = window.days if window else None
-    return pd.Series(days, dtype="Float64", name="window_days")
+    return Series(days, dtype="Float64", name="window_days")
 
 
 @cache
@@ -196,9 +200,10 @@ def line_of(product: str | None, version: str | None) -> str | None:
     if named or numbers is None or product is None:
         return named
     # a line has one to three numbers: debian 12, ubuntu 22.04
-    starts = (lines[numbers[:n]] for n in (3, 2, 1) if numbers[:n] in lines)
+    starts = [numbers[:n] for n in (3, 2, 1)]
+    known = (lines[start] for start in starts if start in lines)
     # an unknown line is named by two numbers, so that "unknown" can say which
-    return next(starts, ".".join(map(str, numbers[:2])))
+    return next(known, ".".join(map(str, numbers[:2])))
 
 
 @cache
@@ -214,7 +219,7 @@ def newest_line(product: str | None) -> str | None:
 
 
 @cache
-def engine_lines() -> pd.DataFrame:
+def engine_lines() -> DataFrame:
     """Count releases and changes of each engine line, oldest first; a shared, read-only frame.
 
     Index ``release_line``; ``first_release, last_release`` [UTC day], ``releases_n, active_days``
@@ -229,7 +234,7 @@ def engine_lines() -> pd.DataFrame:
     lines = known[public].groupby("release_line", sort=False)
     first = lines["release_date"].min()
     last = lines["release_date"].max()
-    found = pd.DataFrame({"first_release": first, "last_release": last})
+    found = DataFrame({"first_release": first, "last_release": last})
     found["releases_n"] = lines.size()
     found["active_days"] = (last - first).dt.days
     pace = found["releases_n"] / (found["active_days"] / 365.25)
@@ -242,7 +247,7 @@ def engine_lines() -> pd.DataFrame:
     return found.join(kinds.reindex(found.index, fill_value=0))
 
 
-def outages(kind: str | None = None, *, service: str | None = None) -> pd.DataFrame:
+def outages(kind: str | None = None, *, service: str | None = None) -> DataFrame:
     """List the outages on record, of one kind (``registry``, ``api`` …) or service.
 
     Columns of the table ``outages``; ``duration_minutes`` is a number (NA: unknown). The list
@@ -266,7 +271,7 @@ def _numbers(product: str | None, text: str) -> Version | None:
 
 
 def _with_end(
-    product: str | None, line: _Line, eol: pd.Timestamp, at: pd.Timestamp
+    product: str | None, line: _Line, eol: Timestamp, at: Timestamp
 ) -> tuple[State, str]:
     """Return the state of a line whose end is announced, and why."""
     today = at.normalize()
@@ -293,9 +298,7 @@ def _extended() -> dict[str, str]:
     return found
 
 
-def _without_end(
-    line: str, lines: dict[str, _Line], at: pd.Timestamp
-) -> tuple[State, str]:
+def _without_end(line: str, lines: dict[str, _Line], at: Timestamp) -> tuple[State, str]:
     """Return the state of a line whose end is not announced, and why."""
     compiled = compiled_on(*DATED)
     # old facts cannot know of a newer line, or of an end announced since
@@ -309,8 +312,8 @@ def _without_end(
     return "unknown", f"no announced end, and no release within {ALIVE_DAYS} days"
 
 
-def _day(text: str) -> pd.Timestamp:
-    return pd.Timestamp(text, tz="UTC")
+def _day(text: str) -> Timestamp:
+    return Timestamp(text, tz="UTC")
 
 
 @cache

@@ -7,8 +7,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import pandas as pd
+from pandas import DataFrame
 
-from assess.errors import AssessError, with_nearest
+from assess.errors import no_such
 
 Row = dict[str, str]  # cells by column; what is unknown is empty text
 
@@ -27,7 +28,7 @@ def newer() -> Path:
     return Path(data, "assess", "facts") if named is None else Path(named or os.devnull)
 
 
-def _csv(home: Traversable | Path, name: str) -> pd.DataFrame:
+def _csv(home: Traversable | Path, name: str) -> DataFrame:
     with (home / f"{name}.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False, na_values=[""])
 
@@ -49,7 +50,7 @@ def _compiled(home: Traversable | Path) -> dict[str, str]:
 
 
 @cache
-def read(name: str) -> pd.DataFrame:
+def read(name: str) -> DataFrame:
     """Read a table, every cell as text; it is shared and must not be changed."""
     days = _days()
     if name == INDEX:
@@ -58,7 +59,7 @@ def read(name: str) -> pd.DataFrame:
     return _csv(newer() if name in days else PACKAGED, name)
 
 
-def tables() -> pd.DataFrame:
+def tables() -> DataFrame:
     """List the tables of facts: index ``table``; ``rows, key, compiled_on, doc, origin``."""
     listed = read(INDEX).set_index("table")
     listed["origin"] = [
@@ -68,12 +69,11 @@ def tables() -> pd.DataFrame:
     return listed
 
 
-def table(name: str) -> pd.DataFrame:
+def table(name: str) -> DataFrame:
     """Return one table, every cell as text, so that 20.10 keeps its zero; an empty cell is NA."""
     known = read(INDEX)["table"]
     if name not in set(known):
-        message = with_nearest(f"there is no table {name!r}", name, known)
-        raise AssessError(message, hint=f"tables: {', '.join(known)}")
+        raise no_such("table", name, known)
     return read(name).copy()
 
 

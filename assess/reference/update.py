@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas import DataFrame
 
 from assess.errors import AssessError
 from assess.reference.tables import INDEX, lookup, read, rows, table
@@ -90,13 +91,13 @@ def _day(value: Any) -> str:
 
 def refreshed(
     answers: Mapping[str, list[Cycle]], today: date
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+) -> tuple[dict[str, DataFrame], DataFrame]:
     """Merge published lines into the tables of facts.
 
     Returns the tables that were looked through, whole, and what changed in them: ``table, product,
     line, column, before, after``.
     """
-    made: dict[str, pd.DataFrame] = {}
+    made: dict[str, DataFrame] = {}
     changes: list[tuple[str, ...]] = []
     for slug, (name, product) in products().items():
         if slug not in answers:
@@ -109,11 +110,11 @@ def refreshed(
             facts.loc[place, "source"] = f"{PUBLISHER}: {slug}, {today}"
         made[name] = facts
     columns = ["table", "product", "line", "column", "before", "after"]
-    return made, pd.DataFrame(changes, columns=columns, dtype="str")
+    return made, DataFrame(changes, columns=columns, dtype="str")
 
 
 def _line_changes(
-    facts: pd.DataFrame, name: str, product: str, cycles: list[Cycle]
+    facts: DataFrame, name: str, product: str, cycles: list[Cycle]
 ) -> _Changes:
     *owner, which = lookup(INDEX, "table", "key")[name].split("+")
     mine = facts[facts[owner[0]].eq(product)] if owner else facts
@@ -131,7 +132,7 @@ def _line_changes(
 
 
 def _engine_changes(
-    facts: pd.DataFrame, _name: str, _product: str, cycles: list[Cycle]
+    facts: DataFrame, _name: str, _product: str, cycles: list[Cycle]
 ) -> _Changes:
     """Yield newest releases that the facts lack, and newly announced ends of lines."""
     known = {numbers_of(version) for version in facts["version"]}
@@ -156,7 +157,7 @@ def _engine_changes(
 
 
 def _write(
-    facts: pd.DataFrame, place: int, values: dict[str, str], where: tuple[str, ...]
+    facts: DataFrame, place: int, values: dict[str, str], where: tuple[str, ...]
 ) -> Iterator[tuple[str, ...]]:
     for column, value in values.items():
         before = facts.loc[place, column] if place in facts.index else None
@@ -165,7 +166,7 @@ def _write(
             yield (*where, column, "" if pd.isna(before) else str(before), value)
 
 
-def write(directory: Path, made: Mapping[str, pd.DataFrame], today: date) -> None:
+def write(directory: Path, made: Mapping[str, DataFrame], today: date) -> None:
     """Write tables into a directory; the index comes last, because it says which tables count."""
     index = read(INDEX).set_index("table")
     index.loc[list(made), "compiled_on"] = today.isoformat()

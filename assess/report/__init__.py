@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
+from pandas import DataFrame
 
 from assess.errors import AssessError
 from assess.execution import beside, tell
@@ -123,7 +123,7 @@ _LATER = {"blast_radius": CHECKS, "what_next": ("boards",)}
 
 def _fleet_wide(
     scores: Assessment,
-) -> tuple[dict[str, Result], dict[str, dict[str, pd.DataFrame]]]:
+) -> tuple[dict[str, Result], dict[str, dict[str, DataFrame]]]:
     """Return scores by property, and tables of other scores by score and name."""
     tables = {
         score: {name: scores.score(score).details[name] for name in names}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, MultiIndex, Series
 
 from assess import reference
 from assess.errors import AssessError, counted
@@ -90,8 +90,8 @@ def unknown_facts(scores: Assessment) -> DataFrame:
     )
     pair = ["service_id", "fact"]
     gated = scores.readiness.details["gates"].query("state == 'unknown'")
-    of_gates = pd.MultiIndex.from_frame(gated[pair])
-    asked["decides"] &= pd.MultiIndex.from_frame(asked[pair]).isin(of_gates)
+    of_gates = MultiIndex.from_frame(gated[pair])
+    asked["decides"] &= MultiIndex.from_frame(asked[pair]).isin(of_gates)
     grouped = asked.groupby("fact", sort=True)
     table = grouped.agg(
         services_n=("service_id", "nunique"),
@@ -104,7 +104,6 @@ def unknown_facts(scores: Assessment) -> DataFrame:
     return table.sort_values(
         ["decides_n", "turns_n", "services_n", "fact"],
         ascending=[False, False, False, True],
-        kind="stable",
     )
 
 
@@ -150,7 +149,7 @@ def incomplete(scores: Assessment) -> DataFrame:
     """Return the rows of coverage of calls that were not answered in full."""
     calls = scores.inventory["coverage"]
     gaps = calls[~calls["status"].isin(LOOKED)]
-    return gaps.sort_values(["source", "scope", "call"], kind="stable")
+    return gaps.sort_values(["source", "scope", "call"])
 
 
 def unsupplied(scores: Assessment) -> list[str]:

@@ -1,7 +1,5 @@
 """The parts of a report and its figures, common to HTML, Markdown and JSON."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

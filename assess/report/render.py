@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from pandas import DataFrame
 
 from assess.errors import counted
 from assess.figures import short
@@ -158,7 +158,7 @@ def summary(values: Values, claims: Claims, provenance: Provenance) -> str:
 
 def csv_tables(
     sections: Iterable[Section], results: Iterable[Result]
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, DataFrame]:
     """List tables of the page, frames of scores and contents of cards, unrounded, by file."""
     tables = {table.id: table.shown for table in tables_of(sections)}
     for result in results:
@@ -172,7 +172,7 @@ def csv_tables(
     return tables
 
 
-def write_csv(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
+def write_csv(tables: Mapping[str, DataFrame], directory: Path) -> None:
     """Write tables as CSV files by name; an empty cell is unknown."""
     write_together(
         (directory / f"{name}.csv", csv_of(table, is_spreadsheet=True))

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from pandas import DataFrame
 
 from assess.errors import AssessError, counted
 from assess.execution import beside, tell
@@ -331,7 +331,7 @@ class Report:
     def save_history(
         self,
         directory: str | Path,
-        past: Mapping[str, pd.DataFrame],
+        past: Mapping[str, DataFrame],
     ) -> None:
         """Write the page of all quarters, and its tables.
 

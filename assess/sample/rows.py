@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pandas as pd
+from pandas import Timedelta
 
 from assess.frames import Row
 from assess.sample.scene import Scene, digest, world
@@ -75,7 +76,7 @@ def hosts(scene: Scene) -> Iterator[Row]:
             "az": zones[pool["hosts"].index(host) % len(zones)],
             "launched_at": scene.day(-(30 + 200 * dice.random())),
             "memory_bytes": int(pool["memory_gib"]) << 30,
-            "last_seen_at": scene.at - pd.Timedelta(hours=round(age)),
+            "last_seen_at": scene.at - Timedelta(hours=round(age)),
             "facts_age_hours": age,
         }
 
@@ -133,7 +134,7 @@ def workloads(scene: Scene) -> Iterator[Row]:
                 "name": name,
                 "source_kind": way["kind"],
                 "created_at": started,
-                "started_at": started + pd.Timedelta(seconds=4),
+                "started_at": started + Timedelta(seconds=4),
                 "source": way["source"],
             }
 
@@ -203,7 +204,7 @@ def images(scene: Scene) -> Iterator[Row]:
         }
         before = about | {
             "digest": digest("before " + image["digest"]),
-            "created_at": about["created_at"] - pd.Timedelta(days=60),
+            "created_at": about["created_at"] - Timedelta(days=60),
         }
         about |= {"tags": image["tag"], "dangling": False}
         if not public:
@@ -228,7 +229,7 @@ def _in_registry(scene: Scene, about: Row, is_old: bool) -> Row:
     return about | {
         "tags": "previous" if is_old else about["tag"],
         "location": "registry",
-        "pushed_at": about["created_at"] + pd.Timedelta(minutes=20),
+        "pushed_at": about["created_at"] + Timedelta(minutes=20),
         "signed": not is_old,
         "immutable_tags": True,
         "lifecycle_policy": True if scene.step else None,
@@ -276,7 +277,7 @@ def incidents(scene: Scene) -> Iterator[Row]:
                 "incident_id": f"INC-{opened:%y%m%d%H%M}-{who}",
                 "service_raw": who,
                 "opened_at": opened,
-                "acked_at": opened + pd.Timedelta(minutes=4),
+                "acked_at": opened + Timedelta(minutes=4),
                 "resolved_at": opened + pd.to_timedelta(minutes, unit="min"),
                 "resolved_basis": "resolved_at" if row["minutes"] else None,
                 "ttr_s": 60 * minutes if minutes > 0 else None,
@@ -340,7 +341,7 @@ def activities(scene: Scene) -> Iterator[Row]:
 
 
 def _spell(started: pd.Timestamp, seconds: int) -> Row:
-    ended = started + pd.Timedelta(seconds=seconds)
+    ended = started + Timedelta(seconds=seconds)
     return {"started_at": started, "ended_at": ended, "duration_s": seconds}
 
 
@@ -358,7 +359,7 @@ def _replacements(scene: Scene) -> Iterator[Row]:
             gone = about | {"kind": "terminate", "host_id": f"{host}-gone"}
             back = about | {"kind": "launch", "host_id": host}
             yield gone | _spell(started, 40)
-            yield back | _spell(started + pd.Timedelta(seconds=12), seconds)
+            yield back | _spell(started + Timedelta(seconds=12), seconds)
 
 
 def _upgrades(scene: Scene) -> Iterator[Row]:
@@ -391,7 +392,7 @@ def _deploys(scene: Scene) -> Iterator[Row]:
             deploy = about | {"kind": "deploy", "status": "failed" if failed else "ok"}
             yield deploy | _spell(started, round(120 + 500 * dice.random()))
             if failed:
-                back = _spell(started + pd.Timedelta(minutes=15), 180)
+                back = _spell(started + Timedelta(minutes=15), 180)
                 yield about | {"kind": "rollback"} | back
 
 
@@ -429,5 +430,5 @@ def waivers(scene: Scene) -> Iterator[Row]:
     for then in scene.history:
         for row in then.written("waivers"):
             granted = then.day(int(row["granted"]))
-            expires = granted + pd.Timedelta(days=int(row["days"]))
+            expires = granted + Timedelta(days=int(row["days"]))
             yield row | {"granted_at": granted, "expires_at": expires}

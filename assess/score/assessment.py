@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
+from pandas import DataFrame
 
-from assess.errors import RequestError, with_nearest
+from assess.errors import RequestError, no_such
 from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -163,8 +163,7 @@ class Assessment:
         names = [known.replace("_", "-") for known in (*SCORES, *FLEET_SCORES)]
         asked = name.replace("_", "-")
         if asked not in names:
-            message = with_nearest(f"there is no score {name!r}", asked, names)
-            raise RequestError(message, hint=f"scores: {', '.join(names)}")
+            raise no_such("score", asked, names, RequestError)
         return getattr(self, asked.replace("-", "_"))
 
     @property
@@ -174,7 +173,7 @@ class Assessment:
         return {name.replace("_", "-"): self.score(name) for name in names}
 
     @cached_property
-    def services(self) -> pd.DataFrame:
+    def services(self) -> DataFrame:
         """The ranking, best first, joined with the other scores; index ``service_id``."""
         blast = self.blast_radius.details["services"].add_prefix("blast_")
         churn = self.upgrade_churn.frame.add_prefix("churn_")
@@ -190,7 +189,7 @@ class Assessment:
             self._rows[table] = records_by(self._detail(table), "service_id")
         return self._rows[table].get(service_id, [])
 
-    def _detail(self, name: str) -> pd.DataFrame:
+    def _detail(self, name: str) -> DataFrame:
         """Return a detail of any score, as `rows_of` shows it."""
         result = next(r for r in self.results.values() if name in r.details)
         table = result.details[name]
@@ -200,7 +199,7 @@ class Assessment:
             ranks = {state: rank for rank, state in enumerate(OPEN)}
             order = table["state"].astype("str").map(ranks)
             opened = table.assign(order=order).dropna(subset="order")
-            return opened.sort_values(["order", "check"], kind="stable")
+            return opened.sort_values(["order", "check"])
         return table
 
 

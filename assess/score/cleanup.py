@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timedelta
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -110,7 +109,7 @@ def _decided(images: DataFrame, inventory: Inventory, rules: dict[str, Any]) -> 
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
     now = seen.reindex(images["host_id"]).set_axis(images.index)
     now = now.fillna(inventory.snapshot_at)
-    grace = pd.Timedelta(seconds=rules["grace_s"])
+    grace = Timedelta(seconds=rules["grace_s"])
     is_old = _longer(now - images["created_at"], grace)
     is_unused = images["containers_n"].eq(0)
     is_idle = is_unused.astype("boolean")
@@ -136,7 +135,7 @@ def _decided(images: DataFrame, inventory: Inventory, rules: dict[str, Any]) -> 
     return images.drop(columns="repositories").assign(reclaimable=reclaimable, why=why)
 
 
-def _longer(spans: Series, grace: pd.Timedelta) -> Series:
+def _longer(spans: Series, grace: Timedelta) -> Series:
     return spans.gt(grace).astype("boolean").mask(spans.isna())
 
 

@@ -13,8 +13,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess._version import __version__
@@ -39,7 +38,7 @@ ENDS = ("", "_lo", "_hi")  # in names of columns: a number, and the ends of its 
 class Provenance:
     """The origin of a result: the same values give the same bytes."""
 
-    snapshot_at: pd.Timestamp
+    snapshot_at: Timestamp
     quarter: str
     policy_hash: str
     reference_date: str

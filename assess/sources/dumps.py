@@ -20,6 +20,7 @@ MAX_BYTES = 200 << 20  # of one file; more is refused, not half read
 MAX_YAML_BYTES = 32 << 20
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 YAML_SUFFIXES = (".yaml", ".yml")
+_BESIDE = (".toml", ".md")  # our own configuration, and words about dumps
 _PATIENCE = 20  # values without an end that are looked for in all of a text
 _DECODER = json.JSONDecoder()
 _GAP = re.compile(r"[\s,\[\]]*")
@@ -59,7 +60,7 @@ def find_files(
             place.stat()  # what is not there fails here, whatever its name would stand for
             files = files_below(name, asked, wanted)
             if not is_wanted:
-                cover_others(name, asked, suffixes)
+                cover_others(name, asked, suffixes and (*suffixes, *_BESIDE))
         except OSError as error:
             asked.batch.cover(name, "read", **failure(error))
             continue

@@ -32,7 +32,7 @@ def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
 def test_files_of_other_endings_are_told(tmp_path):
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / ".git").mkdir()
-    for name in ("pods.txt", "b.json.gz", ".git/config"):
+    for name in ("pods.txt", "b.json.gz", ".git/config", "assess.toml", "README.md"):
         (tmp_path / name).write_text("x")
     asked = Asked({"path": "."}, tmp_path, Deadline(60))
     assert [file.name for file, _ in each_dump(asked)] == ["a.json"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame, Index, MultiIndex
 
 from assess.figures import band_of
 from assess.frames import surely
@@ -80,7 +81,7 @@ class Texts:
         numbers = {cell: self(cell) for cell in dict.fromkeys(cells)}
         return [numbers[cell] for cell in cells]
 
-    def table(self, frame: pd.DataFrame) -> list[int]:
+    def table(self, frame: DataFrame) -> list[int]:
         """Return the numbers of a table, row by row."""
         return [self(value) for row in frame.to_numpy(object) for value in row]
 
@@ -169,9 +170,9 @@ def _ranking(result: WhatNext, texts: Texts) -> Json:
         "hi": _on_grid(ranking.best),
         "gates": texts.column(ranking.gates),
         "inside": ranking.inside.astype(int).tolist(),
-        "points": _numbers(frame[POINTS].to_numpy(object)),
+        "points": _numbers(frame[POINTS]),
         "label": [LABELS.index(label) for label in frame["label"]],
-        "chances": _numbers(frame[CHANCES].to_numpy(object)),
+        "chances": _numbers(frame[CHANCES]),
         "about": texts.table(frame[ABOUT]),
         "k": ranking.k,
         "draws": policy.draws,
@@ -220,7 +221,7 @@ def _facts(readiness: Result, policy: Policy, names: list[str], texts: Texts) ->
 
 
 def _by_service(
-    table: pd.DataFrame,
+    table: DataFrame,
     names: list[str],
     columns: list[str],
     ids: list[str],
@@ -228,7 +229,7 @@ def _by_service(
 ) -> list[list[int]]:
     """Return by service its rows, one after the other: the place of the id, then texts."""
     id_column, *others = columns
-    numbers = [pd.Index(ids).get_indexer(table[id_column].astype("str"))]
+    numbers = [Index(ids).get_indexer(table[id_column].astype("str"))]
     numbers += [np.array(texts.column(table[name].tolist())) for name in others]
     services = table["service_id"].astype("str").tolist()
     rows: dict[str, list[int]] = {name: [] for name in names}
@@ -323,11 +324,11 @@ def _blast(blast: BlastRadius, names: list[str], texts: Texts) -> Json:
         "edges": [topology.callee.tolist(), topology.caller.tolist()],
         "p": [_numbers(edges[level]) for level in ("point", "hi")],
         "direct": [column.tolist() for column in topology.initial_failures["point"]],
-        "placed": pd.Index(names).isin(topology.placed).astype(int).tolist(),
+        "placed": Index(names).isin(topology.placed).astype(int).tolist(),
         "frozen": _pairs(blast.details["frozen"], blast),
         "moves": _moves(blast, texts),
         "exposure": _numbers(services[["exposure_n", "exposure_hi"]]),
-        "minutes": _numbers(services[MINUTES].to_numpy(object)),
+        "minutes": _numbers(services[MINUTES]),
         "delta": _numbers(100 * services[DELTA].astype("Float64")),
     }
 
@@ -339,13 +340,9 @@ def _affected(blast: BlastRadius) -> list[list[Any]]:
     return [*_pairs(table, blast), *chances]
 
 
-def _pairs(table: pd.DataFrame, blast: BlastRadius) -> list[list[int]]:
+def _pairs(table: DataFrame, blast: BlastRadius) -> list[list[int]]:
     """Return element and service, as columns; -1 is an element that is not there yet."""
-    keys = pd.MultiIndex.from_frame(table[["element_kind", "element"]].astype("str"))
-    element = blast.topology.elements.get_indexer(keys)
-    names = pd.Index(table["service_id"].astype("str"))
-    service = blast.topology.nodes.get_indexer(names)
-    return [element.tolist(), service.tolist()]
+    return [places.tolist() for places in blast.topology.positions(table)]
 
 
 def _moves(blast: BlastRadius, texts: Texts) -> list[list[int]]:
@@ -364,7 +361,7 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:
         row["id"]: {name: row["prices"].get(name) for name in PRICES}
         for row in wanted(policy)
     }
-    cells = pd.MultiIndex.from_product([names, ids], names=["service_id", "target"])
+    cells = MultiIndex.from_product([names, ids], names=["service_id", "target"])
     frame = targets.frame.reindex(cells)
     numbers = frame.assign(**{end: 100 * frame[end] for end in DELTA})
     sizes = targets.details["sizes"].reindex(names)[SIZES]
@@ -384,8 +381,8 @@ def _targets(targets: Targets, names: list[str], texts: Texts) -> Json:
         ],
         "dominated": surely(frame["dominated"]).astype(int).tolist(),
         "columns": WHERE,
-        "numbers": _numbers(numbers[WHERE].to_numpy(object), TARGET_DIGITS),
+        "numbers": _numbers(numbers[WHERE], TARGET_DIGITS),
         "hours": HOURS,
-        "sizes": _numbers(sizes.to_numpy(object)),
+        "sizes": _numbers(sizes),
         "stay": STAY,
     }

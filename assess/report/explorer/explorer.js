@@ -100,6 +100,7 @@ const STEP = 200; // rows that a table grows by: a browser lays out ten thousand
 // columns that need no head on a phone
 const PLAIN = ["#", "Service", "Label", "Element", "Check", "Check or fact", "Gate", "Kind", "Name", "Target"];
 const DRAWN = 14; // services in a layer
+const ABOUT = { team: 0, platform: 1, move: 2, why: 3 }; // places in the row of a service
 const TABS = [
   ["ranking", "Ranking", "rank"],
   ["find", "Find", "facts"],
@@ -527,11 +528,11 @@ class Explorer {
 
   about(i, column) {
     const { rank } = this.data;
-    return rank ? this.text(rank.about[4 * i + column]) : "";
+    return rank ? this.text(rank.about[Object.keys(ABOUT).length * i + column]) : "";
   }
 
   team(i) {
-    return this.about(i, 0);
+    return this.about(i, ABOUT.team);
   }
 
   find() {
@@ -621,10 +622,10 @@ class Explorer {
         [["Service"], ["Label"], ["State"], ["Evidence"], ["Team"]], rows, { most: 20 })];
     }
     // every service of a label has that label; its reason differs
-    const [title, cell] = kind === "label" ? ["Why", (i) => this.about(i, 3)] : ["Label", (i) => this.badge(this.labelNow(i))];
+    const [title, cell] = kind === "label" ? ["Why", (i) => this.about(i, ABOUT.why)] : ["Label", (i) => this.badge(this.labelNow(i))];
     return [...head, this.marked(), this.table(kind, "Services, best first",
       [["Service"], ["Readiness", true], ["Team"], ["Runs on"], [title]],
-      members.map((i) => () => [this.serviceLink(i), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, 1), cell(i)]), { most: 20 })];
+      members.map((i) => () => [this.serviceLink(i), interval(rank.points.slice(3 * i, 3 * i + 3)), this.team(i), this.about(i, ABOUT.platform), cell(i)]), { most: 20 })];
   }
 
   /** What a check or gate asks, why, what mends it, and where that comes from. */
@@ -684,10 +685,10 @@ class Explorer {
       ["Rank", `${now.order.indexOf(i) + 1} of ${this.data.names.length}`],
       ["Readiness", `${interval(points)} of 100`],
       [`Top ${rank.k}, worst case`, rank.inside[i] ? "runs in containers already" : percent(now.top[i])],
-      ["Could move", this.about(i, 2) || "–"],
+      ["Could move", this.about(i, ABOUT.move) || "–"],
       ["Team", team ? h("a", { href: this.link("team", team) }, name(team)) : "unknown"],
     ];
-    return [this.facts(items), h("p", null, this.about(i, 3))];
+    return [this.facts(items), h("p", null, this.about(i, ABOUT.why))];
   }
 
   whatIf(i) {
@@ -735,7 +736,7 @@ class Explorer {
       this.table(`checks ${i}`, "Checks, failing ones first", [["Check"], ["State"], ["Rows"], ["Source"], ["As of"]], rows, { most: 10 })];
   }
 
-  // -- blast radius: what falls with an element, and by which way --
+  // -- blast radius: what goes down with an element, and by which path --
 
   elementLink(e) {
     const { blast } = this.data;
@@ -792,7 +793,7 @@ class Explorer {
           known(blast.impact[3 * e]) ? this.text(blast.how[e]) : "–"]), { most: 15 })];
   }
 
-  /** The most probable way from an element to every service: by service the one before it. */
+  /** The most probable path from an element to every service: for each, the service before it. */
   ways(e, moved = null) {
     const { blast } = this.data;
     const [callee, caller] = blast.edges;
@@ -840,8 +841,8 @@ class Explorer {
     const moved = this.movedOn(e);
     const isAfter = Boolean(moved) && this.path[3] === "after";
     const ways = this.ways(e, isAfter ? moved : null);
-    // fewer initial failures never raise a chance, so what it was bounds what it will be
-    // what nobody has seen stays as it is
+    // fewer services that go down at first raise no chance: today's chances are upper bounds
+    // services that are reached by unseen calls alone stay in the list
     if (isAfter) {
       const before = this.ways(e);
       rows = rows.filter((at) => ways.has(services[at]) || !before.has(services[at]));
@@ -894,7 +895,7 @@ class Explorer {
     return this.place.has(text) ? h("a", { href: this.link("service", text) }, name(text)) : name(this.elementName(text));
   }
 
-  /** Draw who falls in layers, by the number of steps; the table beside it says the same. */
+  /** Draw in layers what goes down, by the number of steps; the table has the same services. */
   layers(e, rows, ways) {
     const { blast } = this.data;
     const [, services, , point] = blast.affected;

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
-from assess.errors import AssessError
+from assess.errors import AssessError, no_such
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats
@@ -28,6 +28,12 @@ from assess.score.validation.skill import losses
 
 Ends = tuple[float, float]
 PROPER = ("brier", "log_loss")  # in the order of `losses`
+METRICS = [
+    *("auc", "auc_gain", "brier", "brier_gain", "log_loss", "log_loss_gain"),
+    *("kendall_tau", "auc_readiness"),
+]
+COLUMNS = ["value", "lo", "hi", "baseline_history", "baseline_random"]
+MEASURED = ["value", "baseline_history", "baseline_random"]
 SLOPES = np.linspace(-3, 3, 241)
 LEVEL = 0.95
 Z = 1.959963984540054
@@ -65,14 +71,7 @@ class Backtest(Result):
     """
 
     name = "backtest"
-    summary_columns = (
-        "value",
-        "lo",
-        "hi",
-        "baseline_history",
-        "baseline_random",
-        "verdict",
-    )
+    summary_columns = (*COLUMNS, "verdict")
 
     @property
     def headline(self) -> str:
@@ -100,8 +99,7 @@ class Backtest(Result):
     def row(self, metric: str) -> Series:
         """Return the row of a metric."""
         if metric not in self.frame.index:
-            names = ", ".join(self.frame.index)
-            raise AssessError(f"there is no metric {metric!r}", hint=f"metrics: {names}")
+            raise no_such("metric", metric, self.frame.index)
         return self.frame.loc[metric]
 
     def explain(self, metric: str = "auc") -> Explanation:
@@ -208,7 +206,7 @@ def forecasts(
     multiplier), and ``foretold = 1 - exp(-rate * years)``.
     """
     ids = sorted(earlier["services"]["service_id"])
-    names = pd.Index(ids, name="service_id", dtype="str")
+    names = Index(ids, name="service_id", dtype="str")
     known = exposure(earlier, policy)
     before = known.incidents["service_id"].value_counts()
     counts = before.reindex(names, fill_value=0).astype(float)
@@ -255,7 +253,7 @@ def _slope(counts: Floats, lack: Floats, policy: Policy) -> float:
     return float(SLOPES @ weights / weights.sum())
 
 
-def _outcomes(minutes: DataFrame, names: pd.Index) -> DataFrame:
+def _outcomes(minutes: DataFrame, names: Index) -> DataFrame:
     """Return which services had an incident, and the total minutes."""
     sums = minutes.groupby("service_id")["minutes"].sum().reindex(names)
     return DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
@@ -331,17 +329,12 @@ def _judged(services: DataFrame, policy: Policy) -> DataFrame:
         minutes=services["minutes"].to_numpy(float),
     )
     hit = forecast.hit
-    metrics = ["auc", "auc_gain", *(n for name in PROPER for n in (name, f"{name}_gain"))]
-    metrics += ["kendall_tau", "auc_readiness"]
-    index = pd.Index(metrics, name="metric")
-    columns = ["value", "lo", "hi", "baseline_history", "baseline_random"]
-    frame = DataFrame(np.nan, index=index, columns=columns)
+    frame = DataFrame(np.nan, index=Index(METRICS, name="metric"), columns=COLUMNS)
     if hit.all() or not hit.any():
         return frame.astype("Float64").assign(verdict=ONE_KIND if len(hit) else TOO_FEW)
     once = _measured(forecast, np.ones((1, len(hit))))
     for metric, measured in once.items():
-        row = [float(values[0]) for values in measured]
-        frame.loc[metric, ["value", "baseline_history", "baseline_random"]] = row
+        frame.loc[metric, MEASURED] = [float(values[0]) for values in measured]
     frame.loc["auc_gain", "baseline_random"] = np.nan  # no gain over chance
     if len(hit) > TAU_MOST:
         taus = [tau(p, forecast.minutes) for p in (forecast.score, forecast.history)]
@@ -350,22 +343,25 @@ def _judged(services: DataFrame, policy: Policy) -> DataFrame:
         return frame.astype("Float64").assign(verdict=TOO_FEW)
     draws = resample(len(hit), int(settings["bootstrap"]), policy.seed)
     drawn = _measured(forecast, draws)
-    ends = {metric: ends_of(values) for metric, (values, _, _) in drawn.items()}
+    ends = {metric: ends_of(drawn[metric][0]) for metric in METRICS}
     if len(hit) < settings["bootstrap_from"]:
         ends["auc"] = delong(forecast.score, hit)
         ends["auc_readiness"] = delong(forecast.lack, hit)
-    frame[["lo", "hi"]] = [ends[metric] for metric in metrics]
-    verdicts = []
-    for metric in metrics:
-        value, by_history, by_chance = drawn[metric]
-        sign = -1 if metric in PROPER else 1  # of a loss less is better
-        beats_chance = ends_of(sign * (value - by_chance))[0] > 0
-        if metric in ("auc", "auc_readiness"):  # whose interval may be DeLong's
-            beats_chance = ends[metric][0] > 0.5
-        is_better = ends_of(sign * (value - by_history))[0] > 0
-        better = BOTH if is_better else CHANCE
-        verdicts.append(better if beats_chance else NONE)
+    frame[["lo", "hi"]] = list(ends.values())
+    verdicts = [_verdict(metric, drawn[metric], lo) for metric, (lo, _) in ends.items()]
     return frame.astype("Float64").assign(verdict=verdicts)
+
+
+def _verdict(metric: str, drawn: tuple[Floats, Floats, Floats], lo: float) -> str:
+    """Return the verdict on a metric, by its draws and by the lower end of its interval."""
+    value, by_history, by_chance = drawn
+    sign = -1 if metric in PROPER else 1  # of a loss less is better
+    beats_chance = ends_of(sign * (value - by_chance))[0] > 0
+    if metric in ("auc", "auc_readiness"):  # whose interval may be DeLong's
+        beats_chance = lo > 0.5
+    is_better = ends_of(sign * (value - by_history))[0] > 0
+    better = BOTH if is_better else CHANCE
+    return better if beats_chance else NONE
 
 
 def tau(score: Floats, outcome: Floats) -> float:

@@ -30,7 +30,7 @@ def edges(dependencies: DataFrame, policy: Policy) -> DataFrame:
         rows[level] = given.fillna(rows[level])
     # the edge may not exist, so only the upper level has it
     rows.loc[rows["possible"], ["lo", "point"]] = 0.0
-    rows = rows.sort_values([*KEY, *LEVELS], kind="stable")
+    rows = rows.sort_values([*KEY, *LEVELS])
     return _by_pair(rows)
 
 

@@ -110,7 +110,7 @@ def sample(n: int, most: int, seed: int) -> Integers:
 
 def _merge_overlapping(table: DataFrame) -> DataFrame:
     """Join overlapping incidents of one element: one failure that several tools report."""
-    rows = table.sort_values(["started", "event_id"], kind="stable")
+    rows = table.sort_values(["started", "event_id"])
     is_incident = rows["event"].eq("incident")
     ended = pd.to_datetime(rows["ended"], utc=True)
     # the latest end so far, not the last one: a long incident may hold short ones

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess.policy import Table
 from assess.policy.policy import Policy
@@ -119,7 +119,7 @@ class Failures:
     down: Booleans
     trials: Trials
     fault: Integers
-    faults: pd.Index
+    faults: Index
     quiet: Besides
 
     @cached_property
@@ -160,7 +160,7 @@ class Failures:
             down=down,
             trials=trials,
             fault=fault,
-            faults=pd.Index(faults),
+            faults=Index(faults),
             quiet=Besides(quiet, quiet & down),
         )
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import Inventory
+from assess.inventory import Inventory, images_by_tag
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
 from assess.score.evidence.nodes import nodes
@@ -29,7 +29,7 @@ PAIR = ["element_kind", "element", "service_id"]
 
 
 def topology_fields(
-    inventory: Inventory, policy: Policy, services: pd.Index, outside: pd.Index
+    inventory: Inventory, policy: Policy, services: Index, outside: Index
 ) -> dict[str, Any]:
     """Return ``elements, placement, direct, frozen`` of a fleet; see `topology.Topology`."""
     placed = placement(inventory, policy)
@@ -81,10 +81,10 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
 
 def _elements(
     inventory: Inventory,
-    services: pd.Index,
-    outside: pd.Index,
+    services: Index,
+    outside: Index,
     placed: DataFrame,
-) -> pd.MultiIndex:
+) -> MultiIndex:
     """List all elements that can fail, in the order of `KINDS`, used or not."""
     named = {
         "service": services.to_series(),
@@ -100,7 +100,7 @@ def _elements(
         listed = pd.concat([named.get(kind, used), used])
         names = listed.dropna().unique()
         tuples += [(kind, element) for element in sorted(names)]
-    return pd.MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
+    return MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
 
 
 def running_engines(inventory: Inventory) -> DataFrame:
@@ -151,11 +151,8 @@ def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     images = images.assign(element=images["base_name"].fillna(images["base_digest"]))
     # a tag may move to another image; a digest never does, so it decides where it is known
     digests = images[["repository", "digest", "element"]].dropna().drop_duplicates()
-    tags = images.assign(tag=images["tags"].str.split(";")).explode("tag")
-    # an image lists its tags with or without the repository before the colon
-    bare = tags["tag"].astype("str").str.extract(r"([^:\s]+)\s*$")[0]
-    tags = tags.assign(tag=bare)
-    tags = tags[["repository", "tag", "element"]].dropna().drop_duplicates()
+    tags = images_by_tag(images)[["repository", "tag", "element"]]
+    tags = tags.dropna().drop_duplicates()
     pinned = replicas["image_digest"].notna()
     by_digest = replicas[pinned].rename(columns={"image_digest": "digest"}).merge(digests)
     by_tag = replicas[~pinned].merge(tags, on=["repository", "tag"])

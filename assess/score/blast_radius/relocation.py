@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, MultiIndex, Series
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -39,7 +39,7 @@ LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves 
 
 def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
-    runtime = str(target["runtime"])
+    runtime = target["runtime"]
     version = target_engine(target)
     elements = topology.elements.to_frame(index=False)
     engines = elements.loc[elements["element_kind"] == "engine", "element"]
@@ -48,7 +48,7 @@ def landing(topology: Topology, target: Table) -> dict[str, str]:
     newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
     named = {"engine": f"{runtime} {newest}".strip()}
     if target["base_image"]:
-        named["base_image"] = str(target["base_image"])
+        named["base_image"] = target["base_image"]
     if target["landing"] == "cluster":
         placed = topology.placement
         clusters = placed.loc[placed["element_kind"] == "cluster", "element"]
@@ -87,13 +87,7 @@ def element_changes(
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
     stays = before[before["element_kind"].isin(kept - set(shared))]
     hosts_n = max(1, int(target["hosts_n"]))
-    workloads = inventory["workloads"]
-    running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts().reindex(topology.services)
-    # a service never moves to fewer replicas than it has
-    replicas = running_n.fillna(0).clip(lower=max(int(target["replicas"]), 1))
-    share = inventory.by_service["min_healthy_pct"]
-    layout = DataFrame({"n": replicas, "share": share.astype("float64")})
+    layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
     is_nameless = hosts["az"].isna() & is_zoned
@@ -101,13 +95,11 @@ def element_changes(
     new_zones = Series(0.0, topology.services)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
-        fatal_hosts, fatal_zones = spread_replicas(int(n), healthy, hosts_n, zones)
+        fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
         if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
-            most = max(
-                spread_replicas(int(n), healthy, k, [])[0] for k in range(1, int(n) + 1)
-            )
+            most = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
             new_zones[alike.index] = max(most - len(fatal_zones), 0)
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
@@ -120,6 +112,18 @@ def element_changes(
     changes = both.drop_duplicates(PAIR, keep=False)
     changes = changes.sort_values(PAIR, ignore_index=True)
     return changes, new_hosts.to_numpy(), new_zones.to_numpy()
+
+
+def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
+    """Return by service its replicas at a target, ``n``, and the ``share`` of them it needs."""
+    workloads = inventory["workloads"]
+    running = workloads[is_running(workloads) & is_replica(workloads)]
+    running_n = running["service_id"].value_counts().reindex(topology.services)
+    least = max(target["replicas"], 1)
+    # a service never moves to fewer replicas than it has
+    replicas = running_n.fillna(0).clip(lower=least).astype("int64")
+    share = inventory.by_service["min_healthy_pct"]
+    return DataFrame({"n": replicas, "share": share.astype("float64")})
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +142,15 @@ class Terms:
     @classmethod
     def of(cls, topology: Topology, changes: DataFrame) -> Terms:
         """Find the services and elements of the changes."""
-        names = pd.MultiIndex.from_frame(changes[PAIR[:2]])
+        names = MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
         direct = topology.direct["point"]
-        row = elements.get_indexer(pd.MultiIndex.from_frame(direct[PAIR[:2]]))
-        node = topology.nodes.get_indexer(pd.Index(direct["service_id"]))
+        row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
+        node = topology.nodes.get_indexer(direct["service_id"])
         known = row >= 0
         order = Csr.of(row[known], len(elements))
         lists = np.split(node[known][order.indices], order.indptr[1:-1])
-        service = topology.nodes.get_indexer(pd.Index(changes["service_id"]))
+        service = topology.nodes.get_indexer(changes["service_id"])
         return cls(
             len(topology.services),
             service,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
@@ -148,20 +147,20 @@ class Topology:
     by level, ``direct`` are the frames of the functions of these names.
     """
 
-    services: pd.Index
-    nodes: pd.Index
+    services: Index
+    nodes: Index
     weight: Floats
     edges: DataFrame
-    elements: pd.MultiIndex
+    elements: MultiIndex
     placement: DataFrame
     direct: dict[str, DataFrame]
     frozen: DataFrame
 
     @property
-    def placed(self) -> pd.Index:
+    def placed(self) -> Index:
         """Services of which a running replica is known."""
         running = self.placement[is_running(self.placement)]
-        return pd.Index(running["service_id"].unique())
+        return Index(running["service_id"].unique())
 
     @property
     def service_weight(self) -> Series:
@@ -171,12 +170,12 @@ class Topology:
     @cached_property
     def callee(self) -> Integers:
         """By edge, the node that is needed."""
-        return self.nodes.get_indexer(pd.Index(self.edges["dst"]))
+        return self.nodes.get_indexer(self.edges["dst"])
 
     @cached_property
     def caller(self) -> Integers:
         """By edge, the node that needs it: a service."""
-        return self.nodes.get_indexer(pd.Index(self.edges["src"]))
+        return self.nodes.get_indexer(self.edges["src"])
 
     def matrix(self, value: Floats | None = None) -> csr_array:
         """Return the edges as a sparse matrix, callee by caller."""
@@ -230,14 +229,18 @@ class Topology:
         pairs = self.initial_failures.items()
         return {level: sparse(shape, *ends) for level, ends in pairs}
 
+    def positions(self, rows: DataFrame) -> Positions:
+        """Return element and node of rows of ``element_kind, element, service_id``; -1: not there."""
+        names = rows[["element_kind", "element", "service_id"]].astype("str")
+        element = MultiIndex.from_frame(names.drop(columns="service_id"))
+        service = self.nodes.get_indexer(names["service_id"])
+        return self.elements.get_indexer(element), service
+
     def _initial_of(self, level: str) -> Positions:
         kinds = self.elements.get_level_values(0)
         itself = np.flatnonzero(kinds.isin(["service", "ext"]))
         own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[itself])
-        direct = self.direct[level]
-        pairs = pd.MultiIndex.from_frame(direct[["element_kind", "element"]])
-        element = self.elements.get_indexer(pairs)
-        node = self.nodes.get_indexer(pd.Index(direct["service_id"]))
+        element, node = self.positions(self.direct[level])
         if level == "hi" and len(self.placeless):
             # unknown is never safe: every element of infrastructure may be their place
             anywhere = np.flatnonzero(kinds.isin(INFRASTRUCTURE))
@@ -298,7 +301,7 @@ def build_topology(inventory: Inventory, policy: Policy) -> Topology:
     links = edges(inventory["dependencies"], policy)
     # what lies outside the fleet can fail, but has no criticality to lose
     others = set(links["dst"]) - set(weight.index)
-    outside = pd.Index(sorted(others), dtype="str")
+    outside = Index(sorted(others), dtype="str")
     return Topology(
         services=weight.index,
         nodes=weight.index.append(outside),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series, Timedelta
 
 from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
@@ -20,7 +20,7 @@ WATCHING = ("socket", "flow", "trace")  # where an address was read by watching 
 SIDE = ["service_id", "side"]
 
 
-def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> DataFrame:
+def seen_sides(inventory: Inventory, policy: Policy, nodes: Index) -> DataFrame:
     """Return by service whether all its calls (``src``) and callers (``dst``) are known."""
     # Callers of an element outside the fleet are known only where a row declares it.
     # A source is complete where it would have seen every call over
@@ -36,9 +36,9 @@ def seen_sides(inventory: Inventory, policy: Policy, nodes: pd.Index) -> DataFra
     return DataFrame({side: nodes.isin(seen[side]) for side in BOTH}, index=nodes)
 
 
-def _every_side(services: Series | pd.Index) -> DataFrame:
+def _every_side(services: Series | Index) -> DataFrame:
     """Return both sides of some services."""
-    names = pd.Index(services).unique()
+    names = Index(services).unique()
     return pd.MultiIndex.from_product([names, BOTH], names=SIDE).to_frame(index=False)
 
 
@@ -67,14 +67,14 @@ def _by_rows(inventory: Inventory, policy: Policy) -> DataFrame:
     return pd.concat(parts)
 
 
-def _by_coverage(inventory: Inventory, policy: Policy, services: pd.Index) -> DataFrame:
+def _by_coverage(inventory: Inventory, policy: Policy, services: Index) -> DataFrame:
     """List the sides that a source watched over a whole window: of a service, or of the fleet."""
     # Any other scope is a file or an address: it covers the services that its traces
     # name.
     settings = policy["blast_radius"]
     asked = coverage_of(inventory, policy, "observing_sources", "dependencies")
     window = asked["window_end"] - asked["window_start"]
-    hours = pd.Timedelta(hours=settings["complete_hours"])
+    hours = Timedelta(hours=settings["complete_hours"])
     asked = asked[surely(window.ge(hours))]
     scope = asked["scope"].astype("str")
     if scope.str.lower().isin(settings["whole_fleet"]).any():
@@ -85,13 +85,13 @@ def _by_coverage(inventory: Inventory, policy: Policy, services: pd.Index) -> Da
     traced &= links["evidence"].isin(OBSERVING) & links["complete"].isna()
     ends = links.loc[traced, ["src_id", "dst_id"]].to_numpy().ravel()
     ends = [end for end in ends if not end.startswith(EXTERNAL)]
-    return pd.concat([_every_side(scope[~is_place]), _every_side(pd.Index(ends))])
+    return pd.concat([_every_side(scope[~is_place]), _every_side(Index(ends))])
 
 
 def _by_answers(inventory: Inventory, policy: Policy) -> DataFrame:
     """List the sides that a person declared complete; old answers do not count."""
     answers = inventory["answers"]
-    ttl = pd.Timedelta(days=policy["evidence"]["answer_ttl_days"])
+    ttl = Timedelta(days=policy["evidence"]["answer_ttl_days"])
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
     # without the list, nothing shows that it is complete

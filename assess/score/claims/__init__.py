@@ -88,7 +88,7 @@ class Claims(Result):
         row = self.row(claim)
         text = texts()[row.name]
         policy = self.provenance.policy
-        since = str(policy["claims"]["since"]) if policy else "2019-01-01"
+        since = policy["claims"]["since"] if policy else "2019-01-01"
         facts = text["world"].format(**world(since))
         tables = f" (tables {text['source']}, of {self.provenance.reference_date})"
         side = "above" if row["above"] else "below"

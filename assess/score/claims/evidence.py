@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, MultiIndex, Series, Timestamp
 
 from assess import reference
 from assess.frames import surely
@@ -200,11 +200,11 @@ def _is_run(images: DataFrame, data: ClaimData) -> Series:
     runs_any = (is_unnamed & contained.fillna(value=True)).any()
     workloads = workloads.dropna(subset=place)
     known = workloads.dropna(subset="image_digest")[[*place, "image_digest"]]
-    keys = pd.MultiIndex.from_frame(images[[*place, "digest"]])
-    is_run = keys.isin(pd.MultiIndex.from_frame(known))
+    keys = MultiIndex.from_frame(images[[*place, "digest"]])
+    is_run = keys.isin(MultiIndex.from_frame(known))
     # a workload of the repository whose digest is unknown may run any image of it
     vague = workloads.loc[workloads["image_digest"].isna(), place]
-    may_run = keys.droplevel("digest").isin(pd.MultiIndex.from_frame(vague))
+    may_run = keys.droplevel("digest").isin(MultiIndex.from_frame(vague))
     if runs_any or not data.assessment.inventory.has("workloads"):
         may_run[:] = True
     return Series(is_run, images.index, dtype="boolean").mask(may_run & ~is_run)
@@ -446,9 +446,9 @@ def around_upgrades(data: ClaimData) -> DataFrame:
 
 
 def _within(
-    moments: Sequence[pd.Timestamp],
-    start: pd.Timestamp,
-    end: pd.Timestamp,
+    moments: Sequence[Timestamp],
+    start: Timestamp,
+    end: Timestamp,
     watched: Spans,
 ) -> tuple[int, float]:
     """Count the moments and the days of the watched part of a span."""

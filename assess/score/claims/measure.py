@@ -6,8 +6,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess.frames import surely
 from assess.score.incidents.rates import (
@@ -270,7 +269,7 @@ def compare(spells: DataFrame, first: Series) -> DataFrame:
     """
     tier = spells["tier"].astype("Float64").fillna(0).astype(int)
     group = first.astype("boolean").map({True: "", False: "other_"}).fillna("unplaced_")
-    table = DataFrame(index=pd.Index(sorted(set(tier)), name="tier"))
+    table = DataFrame(index=Index(sorted(set(tier)), name="tier"))
     for prefix in ("", "other_", "unplaced_"):
         rows = spells.loc[group.eq(prefix), ["incidents", "months"]]
         table = table.join(rows.groupby(tier).sum().add_prefix(prefix))

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess.execution import each
 from assess.frames import surely
@@ -69,7 +69,7 @@ class View:
     @classmethod
     def of(
         cls,
-        services: pd.Index,
+        services: Index,
         table: DataFrame,
         *,
         none: Ids = (),
@@ -80,7 +80,7 @@ class View:
 
         Without a column ``sure`` all rows count.
         """
-        sure = table.get("sure", pd.Series(True, table.index))
+        sure = table.get("sure", Series(True, table.index))
         return cls(
             table,
             codes=services.get_indexer(table["service_id"].astype("str")),
@@ -124,7 +124,7 @@ class View:
 class Evidence:
     """The views of a fleet by frame, its sorted services, and the moment of the snapshot [UTC]."""
 
-    services: pd.Index
+    services: Index
     views: Mapping[str, View]
     at: pd.Timestamp
 
@@ -191,14 +191,14 @@ class Evidence:
             view.answers[rule] = rules.evaluate(rule, view.table, at=self.at)
         return view.answers[rule]
 
-    def with_columns(self, table: str, columns: DataFrame) -> Evidence:
-        """Return evidence with further columns (index service) in a view of one row per service."""
-        rows = self.views[table].table
-        kinds = rules.columns(table)
-        dtypes = {name: rules.DTYPES[kinds[name]] for name in columns}
+    def with_columns(self, columns: DataFrame) -> Evidence:
+        """Return evidence with further columns (index service) of services; answers by default."""
+        rows = self.views["services"].table
+        kinds = rules.columns("services")
+        dtypes = {name: rules.DTYPES[kinds.get(name, "boolean")] for name in columns}
         added = columns.reindex(rows["service_id"].astype("str")).set_axis(rows.index)
         view = View.of(self.services, rows.assign(**added.astype(dtypes)))
-        return Evidence(self.services, {**self.views, table: view}, self.at)
+        return Evidence(self.services, {**self.views, "services": view}, self.at)
 
 
 def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterable
 from itertools import combinations
 from typing import Any, NamedTuple
 
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess import reference
 from assess.frames import objects, surely
@@ -36,7 +35,7 @@ class _Image(NamedTuple):
         return reference.moves(self.tag, self.repository) is False
 
 
-def _nullable(answers: Iterable[bool | None], index: pd.Index) -> Series:
+def _nullable(answers: Iterable[bool | None], index: Index) -> Series:
     return Series(list(answers), index=index, dtype="boolean")
 
 

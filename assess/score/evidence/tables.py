@@ -5,10 +5,11 @@ facts are joined to the observed rows.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series, Timestamp
 
 from assess import frames, reference
 from assess.frames import surely
@@ -44,7 +45,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     hosts = _hosts(nullable(inventory["hosts"], "hosts"), runtimes, at, target)
     services = nullable(inventory["services"], "services")
     services = services.sort_values("service_id", ignore_index=True)
-    everywhere = pd.Index(services["service_id"].astype("str"))
+    everywhere = Index(services["service_id"].astype("str"))
     exposed = exposure(inventory, policy)
     workloads = _workloads(inventory, services, engines, policy, exposed)
     workloads = _with_facts(workloads, inventory, policy)
@@ -80,12 +81,12 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     return Evidence(everywhere, views, at)
 
 
-def _poor_goal(target: Table, at: pd.Timestamp) -> dict[str, list[reference.Node]]:
+def _poor_goal(target: Table, at: Timestamp) -> dict[str, list[reference.Node]]:
     """Return the line of the target as the node of a host, unless it is supported."""
     version = reference.target_engine(target)
     goal = reference.Node(target["runtime"], version)
     # a platform without versions has no line that could end
-    is_sound = not version or _is_supported(reference.runtime_support(goal, at))
+    is_sound = not version or reference.runtime_support(goal, at).is_given
     return {} if is_sound else {TARGET: [goal]}
 
 
@@ -135,11 +136,31 @@ def _workloads(
     policy: Policy,
     exposed: Exposure,
 ) -> DataFrame:
+    """Return live workloads, with what their kind, names and registries show."""
+    registries = policy["registries"]
+    table = _live(inventory, services, exposed)
+    side = table["service_id"].map(exposed.side).eq(CONTAINER)
+    table["contained"] = replicas_in_containers(table, policy).fillna(side)
+    is_unit = surely(table["contained"].eq(False))
+    table = table.assign(**_store_signs(table, services, policy["evidence"]))
+    # one engine without a mirror is enough; one unknown engine leaves it unknown
+    settings = engines.groupby("host_id")[["mirrors_n", "rootless"]].min(skipna=False)
+    settings = settings.reindex(table["host_id"]).set_axis(table.index)
+    # a mirror of an engine serves images of Docker Hub alone
+    on_hub = _among(table["registry"], registries["hub"])
+    is_mirrored = on_hub & (settings["mirrors_n"] > 0)
+    on_public = _among(table["registry"], registries["public"])
+    unmirrored = on_public & ~is_mirrored
+    table["public_unmirrored"] = unmirrored.mask(is_unit, other=False)
+    # few engines are: only what all engines of a host say lifts a finding
+    table["rootless"] = surely(settings["rootless"]).astype("boolean")
+    return table
+
+
+def _live(inventory: Inventory, services: DataFrame, exposed: Exposure) -> DataFrame:
     """Return live workloads; ended ones count only if nothing of the service runs."""
     # A workload that may have ended, or may be the last one, stays as a row that is not
     # ``sure``.
-    words = policy["evidence"]
-    registries = policy["registries"]
     table = nullable(inventory["workloads"], "workloads")
     if inventory.has("workloads"):
         # a service on plain hosts without a workload row runs as a unit that no source saw
@@ -153,43 +174,34 @@ def _workloads(
     some_may_run = service.isin(service[running.isna()])
     table["sure"] = runs | ~some_may_run
     has_ended = some_run & ~running.fillna(value=True)
-    table = table[~has_ended].reset_index(drop=True)
-    side = table["service_id"].map(exposed.side).eq(CONTAINER)
-    table["contained"] = replicas_in_containers(table, policy).fillna(side)
-    is_unit = surely(table["contained"].eq(False))
-    declared = table["service_id"].map(services.set_index("service_id")["stateful"])
+    return table[~has_ended].reset_index(drop=True)
+
+
+def _store_signs(
+    table: DataFrame, services: DataFrame, words: Table
+) -> dict[str, Series]:
+    """Return the signs of a data store by workload: port, name, kind of set, kind of image."""
+    service = table["service_id"]
+    declared = service.map(services.set_index("service_id")["stateful"])
     stateless = surely(declared.eq(False))
     ports = "|".join(map(str, words["store_ports"]))
     listens = table["ports"].str.contains(PORT.format(ports)).astype("boolean")
     is_init = surely(table["container_role"].eq("init"))
     # a tool for a store, which may listen on the store's port
-    tools = {
-        name: reference.is_tool(name) for name in table["repository"].dropna().unique()
-    }
-    is_tool = surely(table["repository"].map(tools).eq(True))
-    speaks = stateless | is_tool | is_init
-    table["store_port"] = listens.mask(speaks, other=False)
-    names = table["service_id"].unique()
-    is_store = {name: reference.is_store_name(name) for name in names}
-    named = table["service_id"].map(is_store).astype("boolean")
-    table["store_name"] = named.mask(speaks, other=False)
+    tool = table["repository"].map(cache(reference.is_tool), na_action="ignore")
+    is_tool = surely(tool.astype("boolean"))
+    is_named = service.map(cache(reference.is_store_name)).astype("boolean")
     is_set = table["source_kind"].str.lower().eq("statefulset").astype("boolean")
-    table["stateful_set"] = is_set.mask(stateless, other=False)
     kinds = _image_kind(table["repository"], words["store_names"])
-    # an image of a store that only prepares the others keeps nothing
-    table["image_kind"] = kinds.mask(is_unit | is_init, other="none")
-    # one engine without a mirror is enough; one unknown engine leaves it unknown
-    settings = engines.groupby("host_id")[["mirrors_n", "rootless"]].min(skipna=False)
-    settings = settings.reindex(table["host_id"]).set_axis(table.index)
-    # a mirror of an engine serves images of Docker Hub alone
-    on_hub = _among(table["registry"], registries["hub"])
-    is_mirrored = on_hub & (settings["mirrors_n"] > 0)
-    on_public = _among(table["registry"], registries["public"])
-    unmirrored = on_public & ~is_mirrored
-    table["public_unmirrored"] = unmirrored.mask(is_unit, other=False)
-    # few engines are: only what all engines of a host say lifts a finding
-    table["rootless"] = surely(settings["rootless"]).astype("boolean")
-    return table
+    is_quiet = stateless | is_tool | is_init
+    is_unit = surely(table["contained"].eq(False))
+    return {
+        "store_port": listens.mask(is_quiet, other=False),
+        "store_name": is_named.mask(is_quiet, other=False),
+        "stateful_set": is_set.mask(stateless, other=False),
+        # an image of a store that only prepares the others keeps nothing
+        "image_kind": kinds.mask(is_unit | is_init, other="none"),
+    }
 
 
 def _with_facts(workloads: DataFrame, inventory: Inventory, policy: Policy) -> DataFrame:
@@ -215,17 +227,16 @@ def _with_facts(workloads: DataFrame, inventory: Inventory, policy: Policy) -> D
 
 def _image_kind(repositories: Series, patterns: Sequence[str]) -> Series:
     own = [Linear(pattern) for pattern in patterns]
-    kinds = {}
-    for repository in repositories.dropna().unique():
-        kind = reference.stateful_kind(repository)
-        if kind is None and any(name.search(repository) for name in own):
-            kind = "database"
-        kinds[repository] = kind or "none"
-    found = repositories.map(kinds).astype("string")
+
+    def kind_of(repository: str) -> str:
+        named = "database" if any(p.search(repository) for p in own) else "none"
+        return reference.stateful_kind(repository) or named
+
+    found = repositories.map(cache(kind_of), na_action="ignore").astype("string")
     return found.mask(found == reference.VAGUE)
 
 
-def _mounts(inventory: Inventory, workloads: DataFrame, services: pd.Index) -> View:
+def _mounts(inventory: Inventory, workloads: DataFrame, services: Index) -> View:
     """Return the mounts of live workloads."""
     # A row of NA stands for a workload with unknown mounts. A unit on a plain host
     # without mounts on record has none, unless nobody saw the unit itself.
@@ -260,7 +271,7 @@ def _images(inventory: Inventory, workloads: DataFrame) -> DataFrame:
 def _engines(
     table: DataFrame,
     on_host: Mapping[str, list[reference.Node]],
-    at: pd.Timestamp,
+    at: Timestamp,
     target: str,
 ) -> DataFrame:
     """Return the engines of hosts with reference facts; ``only`` is False where a host has several."""
@@ -270,7 +281,7 @@ def _engines(
             "runtime": node.runtime,
             "only": len(runtimes) == 1,
             "managed": reference.is_managed(node),
-            "engine_supported": _is_supported(reference.runtime_support(node, at)),
+            "engine_supported": reference.runtime_support(node, at).is_given,
             "line": _line_words(node, at),
             "node": node,
         }
@@ -292,7 +303,7 @@ def _engines(
     return table.drop(columns="node")
 
 
-def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
+def _line_words(node: reference.Node, at: Timestamp) -> str | None:
     """Return the runtime or cluster of a node with its end of support, or else the basis."""
     product, version = reference.runtime_line(node)
     named = " ".join(filter(None, (product, version)))
@@ -310,7 +321,7 @@ def _line_words(node: reference.Node, at: pd.Timestamp) -> str | None:
 def _hosts(
     table: DataFrame,
     on_host: Mapping[str, list[reference.Node]],
-    at: pd.Timestamp,
+    at: Timestamp,
     target: str,
 ) -> DataFrame:
     columns = ["host_id", "os_name", "os_version", "os_family", "kernel"]
@@ -319,18 +330,13 @@ def _hosts(
         alone = [reference.Node(os_name=name, os_version=version)]
         node = on_host.get(host, alone)[0]
         managed = reference.is_managed(node)
-        supported = _is_supported(reference.node_system_support(node, at))
+        supported = reference.node_system_support(node, at).is_given
         runs = True if managed else reference.kernel_runs(kernel, target)
         # an engine for Linux containers needs a Linux kernel, whatever its version
         is_linux = family in (None, reference.LINUX)
         answers.append((supported, runs if is_linux else False, managed))
     names = ["os_supported", "kernel_runs_on_target", "managed"]
     return table.join(DataFrame(answers, table.index, names, dtype="boolean"))
-
-
-def _is_supported(support: reference.Support) -> bool | None:
-    # "unknown" is neither: None
-    return {"supported": True, "ended": False}.get(support.state)
 
 
 def _services(

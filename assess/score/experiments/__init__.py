@@ -148,14 +148,10 @@ def _frame(known: Known, value: Worth, settings: Any) -> DataFrame:
     kinds = known.topology.elements.get_level_values(0)
     can_try = kinds.isin(settings["tried_kinds"])
     worths = np.where(can_try, value.value, 0.0)
-    order = np.lexsort(
-        (
-            np.arange(len(worths)),
-            reach["impact_hi"].to_numpy("float64"),
-            reach["services_down_n"].to_numpy("float64"),
-        )
-    )
-    best = order[np.argsort(-worths[order], kind="stable")]
+    costs = reach[["impact_hi", "services_down_n"]].to_numpy("float64").T
+    # the sort is stable: equals keep the order of the elements
+    order = np.lexsort(costs)
+    best = np.lexsort([*costs, -worths])
     listed = best[worths[best] > 0][: int(settings["experiments_most"])]
     useful = order[worths[order] > 0]
     same = settings["same_share"]

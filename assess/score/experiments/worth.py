@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+from pandas import DataFrame
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 
@@ -51,11 +51,9 @@ class Doubt:
         return cls(learned.p, variance, variance / (strength + 1))
 
 
-def chances(topology: Topology, affected: pd.DataFrame) -> csr_array:
+def chances(topology: Topology, affected: DataFrame) -> csr_array:
     """Return by element and node the probability that it goes down, where listed."""
-    pairs = affected[["element_kind", "element"]].astype("str")
-    row = topology.elements.get_indexer(pd.MultiIndex.from_frame(pairs))
-    node = topology.nodes.get_indexer(pd.Index(affected["service_id"].astype("str")))
+    row, node = topology.positions(affected)
     p = affected["p_down"].to_numpy("float64")
     itself, own = topology.initial_failures["point"]
     # what fails by itself is certain, whether it is listed or not

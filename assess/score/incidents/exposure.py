@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess.frames import surely
 from assess.inventory import BESIDE, LOOKED, Inventory
@@ -34,7 +34,7 @@ UNCLEAR = ("unknown", MIXED)  # of neither side: nobody knows, or it runs on bot
 YEAR = 365.25 * DAY
 MONTH = YEAR / 12
 MONTH_DAYS = MONTH / DAY
-FIRST = pd.Timestamp("1900-01-01", tz="UTC")  # what opened before is a typing error
+FIRST = Timestamp("1900-01-01", tz="UTC")  # what opened before is a typing error
 SPELL = [
     *("service_id", "tier", "kind", "side", "platform"),
     *("months", "incidents", "clean_months"),
@@ -61,7 +61,7 @@ class Exposure:
     is_covered: bool
     sound: DataFrame
     earlier: Exposure | None = None
-    earlier_until: pd.Timestamp | None = None
+    earlier_until: Timestamp | None = None
 
     @cached_property
     def side(self) -> Series:
@@ -114,7 +114,7 @@ class Exposure:
         spells = spells.join(self.services, on="service_id")
         return spells[SPELL].sort_values(["service_id", "platform"], ignore_index=True)
 
-    def _spans(self, start: pd.Timestamp, end: pd.Timestamp) -> DataFrame:
+    def _spans(self, start: Timestamp, end: Timestamp) -> DataFrame:
         """List the time of each service on a platform: ``service_id, platform, start, end``."""
         now = self.incidents["service_id"].map(self.side)
         elsewhere = surely(self.incidents["side"].ne(now))
@@ -138,18 +138,14 @@ class Exposure:
         spans = pd.concat([stayed, there, between])
         return spans.rename_axis("service_id").reset_index()
 
-    def total(
-        self, *, side: str | None = None, tiers: Collection[int] | None = None
-    ) -> tuple[int, float]:
-        """Count incidents and service-months of a side and tiers; a service may be unknown.
+    def total(self, *, side: str | None = None) -> tuple[int, float]:
+        """Count incidents and service-months of a side; a service may be unknown.
 
         An incident counts for the side on which it happened, a month for the side of its spell. So
         an incident that shows a move removes months, and never an incident.
         """
-        tier = self.incidents["service_id"].map(self.services["tier"])
-        incidents = _rows_of(self.incidents.assign(tier=tier), side, tiers)
-        spells = _rows_of(self.spells, side, tiers)
-        return len(incidents), float(spells["months"].sum())
+        incidents = _on_side(self.incidents, side)
+        return len(incidents), float(_on_side(self.spells, side)["months"].sum())
 
     @property
     def in_containers(self) -> tuple[int, float]:
@@ -162,21 +158,16 @@ class Exposure:
         # A window that starts at the first incident would grow with an older one.
         if not self.is_covered or self.window is None:
             return None
-        months = _rows_of(self.spells, side, tiers)["clean_months"]
+        spells = _on_side(self.spells, side)
+        months = spells.loc[spells["tier"].isin(list(tiers)), "clean_months"]
         loose_n = self.incidents["service_id"].isna().sum()
         # incidents of unknown services may have hit each of these
         return None if 0 < len(months) <= loose_n else float(months.sum())
 
 
-def _rows_of(
-    table: DataFrame, side: str | None, tiers: Collection[int] | None
-) -> DataFrame:
-    """Return the rows of a side and of tiers; None selects all."""
-    if side is not None:
-        table = table[surely(table["side"].eq(side))]
-    if tiers is not None:
-        table = table[table["tier"].isin(list(tiers))]
-    return table
+def _on_side(table: DataFrame, side: str | None) -> DataFrame:
+    """Return the rows of a side; None selects all."""
+    return table if side is None else table[surely(table["side"].eq(side))]
 
 
 def exposure(

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timedelta, Timestamp
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -30,7 +30,7 @@ def heal_table(rows: DataFrame, key: Series) -> DataFrame:
     """
     is_open = ~rows["closed"].astype(bool)
     table = rows[["minutes"]].astype(float).assign(key=key, open=is_open)
-    table = table.dropna().sort_values(["minutes", "open"], kind="stable")
+    table = table.dropna().sort_values(["minutes", "open"])
     groups = table.groupby("key", sort=True)
     # Kaplan-Meier: incidents that had not ended before this one
     at_risk = groups["open"].transform("size") - groups.cumcount()
@@ -100,7 +100,7 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     never_up = table["status"].str.lower().isin(NEVER_UP)
     is_lost = table["kind"].eq("launch") & never_up
     table = table[~surely(is_lost) & (table["started_at"] <= inventory.snapshot_at)]
-    table = table.sort_values(["started_at", "activity_id"], kind="stable")
+    table = table.sort_values(["started_at", "activity_id"])
     started = table["started_at"]
     so_far = (inventory.snapshot_at - started).dt.total_seconds()
     seconds = table["duration_s"].astype("float64").fillna(0.0).clip(upper=so_far + 1)
@@ -112,7 +112,7 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     is_timed = table["ended_at"].notna() | table["duration_s"].notna()
     table = table.assign(ended=ended, is_timed=is_timed)
     table["place"] = table["group"].fillna(table["service_id"])
-    longest = pd.Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
+    longest = Timedelta(minutes=policy["blast_radius"]["pair_within_minutes"])
     # sorted in time already; one pass over all rows, for there are as many places as services
     placed = table.dropna(subset=["place"]).sort_values("place", kind="stable")
     columns = placed[["place", "kind", "cause", "started_at", "ended", "is_timed"]]
@@ -129,10 +129,10 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
 
 
 def _pair(
-    rows: Iterator[Any], longest: pd.Timedelta
-) -> list[tuple[pd.Timestamp, pd.Timestamp, bool]]:
+    rows: Iterator[Any], longest: Timedelta
+) -> list[tuple[Timestamp, Timestamp, bool]]:
     """Pair terminations for ill health with the first later launch that no other has taken."""
-    waiting: deque[pd.Timestamp] = deque()
+    waiting: deque[Timestamp] = deque()
     pairs = []
     for row in rows:
         heals = pd.isna(row.cause) or row.cause in ("health", "unknown")

@@ -3,13 +3,12 @@
 from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
-from pandas import Series
+from pandas import Series, Timedelta, Timestamp
 
-Span: TypeAlias = tuple[pd.Timestamp, pd.Timestamp]
+Span: TypeAlias = tuple[Timestamp, Timestamp]
 Spans: TypeAlias = tuple[Span, ...]  # in order, and apart
 
-DAY = pd.Timedelta(days=1)
+DAY = Timedelta(days=1)
 
 
 def united(*spans: Span) -> Spans:
@@ -24,7 +23,7 @@ def united(*spans: Span) -> Spans:
     return tuple(merged)
 
 
-def clipped(spans: Spans, start: pd.Timestamp, end: pd.Timestamp) -> Spans:
+def clipped(spans: Spans, start: Timestamp, end: Timestamp) -> Spans:
     """Return the parts of spans between two moments."""
     inside = ((max(first, start), min(last, end)) for first, last in spans)
     return tuple((first, last) for first, last in inside if first < last)

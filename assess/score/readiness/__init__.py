@@ -265,7 +265,7 @@ def measure(evidence: Evidence, atoms: DataFrame, policy: Policy) -> Measured:
     unknown = _unknown_facts(atoms, policy)
     # gates ask for coverage, and name what is missing
     known = _least_known(scores).join(frame["coverage"]).join(_missing(unknown))
-    evidence = evidence.with_columns("services", known)
+    evidence = evidence.with_columns(known)
     return Measured(frame, scores, weights, unknown, evidence)
 
 

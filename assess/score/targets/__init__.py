@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
-from assess.errors import AssessError, did_you_mean
+from assess.errors import no_such
 from assess.execution import tell
 from assess.frames import Row
 from assess.inventory import Inventory
@@ -138,7 +139,7 @@ class Targets(Result):
         rows = self.frame if service_id is None else self.frame.loc[[service_id]]
         found = rows[rows["verdict"].isin(POSSIBLE) & ~rows["dominated"]]
         rank = found["verdict"].map(POSSIBLE.index)
-        order = found.assign(rank=rank).sort_values(["service_id", "rank"], kind="stable")
+        order = found.assign(rank=rank).sort_values(["service_id", "rank"])
         return order.drop(columns="rank")
 
     def rows(self) -> list[Row]:
@@ -151,7 +152,8 @@ class Targets(Result):
 
 def _once(opening: str, words: Series) -> list[str]:
     """Return lines of words by target, each phrase once with all targets that have it."""
-    each = words[words.ne("")].str.split("; ").explode().rename("words").reset_index()
+    phrases = words[words.ne("")].str.split("; ").explode()
+    each = phrases.rename("words").reset_index()
     targets = each.groupby("words", sort=False)["target"].agg(", ".join)
     return [
         f"{opening} at {where}: {'; '.join(same.index)}"
@@ -174,16 +176,14 @@ def measure_targets(assessment: Assessment) -> Targets:
     effort = inventory.by_service["move_effort_hours"]
     effort = effort.reindex(services).astype("Float64")
     running = cost.replicas_of(inventory, services)
+    # targets of the same place share their readiness
+    readiness_in = cache(partial(_readiness, assessment))
     parts = []
-    known: dict[Place | None, tuple[DataFrame, DataFrame]] = {}
     for done, target in enumerate(targets):
         tell("targets", done, len(targets))
         stays = target["id"] == STAY
         place = None if stays else place_of(target, evidence.at, policy)
-        # targets of the same place share their readiness
-        if place not in known:
-            known[place] = _readiness(assessment, place)
-        readiness, gates = known[place]
+        readiness, gates = readiness_in(place)
         blockers = blockers_at(assessment, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
         priced = cost.cost(target, size, replicas)
@@ -263,11 +263,7 @@ def readiness_at(inventory: Inventory, policy: Policy, target_id: str) -> Readin
     """Return the readiness of every service as it would be at a target, gates included."""
     targets = {row["id"]: row for row in wanted(policy)}
     if target_id not in targets:
-        near = did_you_mean(target_id, targets)
-        named = ", ".join(targets)
-        raise AssessError(
-            f"there is no target {target_id!r}", hint=near or f"targets: {named}"
-        )
+        raise no_such("target", target_id, targets)
     inventory = inventory.running
     evidence = gather(inventory, policy)
     if target_id == STAY:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess import reference
 from assess.frames import surely
@@ -74,7 +74,7 @@ def sizes(inventory: Inventory) -> DataFrame:
     return known.astype("Float64")
 
 
-def replicas_of(inventory: Inventory, services: pd.Index) -> DataFrame:
+def replicas_of(inventory: Inventory, services: Index) -> DataFrame:
     """Return the number of replicas by service: ``replicas``, with ends; at least one."""
     live = _live(inventory)
     most = _replicas(live)
@@ -148,7 +148,7 @@ def past_of(inventory: Inventory, policy: Policy, history: History) -> Past:
 def host_rate(target: Table, policy: Policy, own: Interval) -> Interval:
     """Return our upgrades per year of the hosts of a target."""
     settings = policy["churn"]
-    since = str(settings["forced_since"])
+    since = settings["forced_since"]
     most = settings["managed_per_year_max"]
     lines = [
         (product, reference.line_of(product, version))
@@ -164,14 +164,14 @@ def upgrade_hours(
     target: Table,
     policy: Policy,
     bases: Mapping[str, list[str]],
-    services: pd.Index,
+    services: Index,
     past: Past,
 ) -> DataFrame:
     """Return ``hours_per_year`` with ends, by service [hours]."""
     # A service's base image moves along. A host is shared by nobody (point, ``hi``) or by
     # all (``lo``).
     settings = policy["churn"]
-    since = str(settings["forced_since"])
+    since = settings["forced_since"]
     rate = np.array(host_rate(target, policy, past.own))
     host = rate * int(target["hosts_n"])
     cost = settings["hours_upgrade"] + np.array(past.failure) * settings["hours_fix"]

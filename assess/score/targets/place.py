@@ -4,8 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.policy import Table
@@ -34,17 +33,17 @@ def is_provided(target: Table) -> bool:
     return bool(target["patched_by"] == "provider")
 
 
-def is_supported(target: Table, at: pd.Timestamp) -> bool | None:
+def is_supported(target: Table, at: Timestamp) -> bool | None:
     """Return whether all runtimes and clusters of a target are supported; None if unknown."""
-    states = []
+    answers = []
     for product, version in calendars(target):
-        if is_provided(target) and reference.newest_line(product) is None:
-            states.append("supported")  # a platform without versions
-        else:
-            states.append(reference.product_support(product, version, at).state)
-    if "ended" in states:
+        # a platform without versions has none that could end
+        is_endless = is_provided(target) and reference.newest_line(product) is None
+        support = reference.product_support(product, version, at)
+        answers.append(True if is_endless else support.is_given)
+    if False in answers:
         return False
-    return None if "unknown" in states or not states else True
+    return None if None in answers or not answers else True
 
 
 def system_of(target: Table) -> tuple[str | None, str | None]:
@@ -58,13 +57,12 @@ def runs_linux(target: Table) -> bool:
     return reference.os_family(target["os"]) in (None, reference.LINUX)
 
 
-def host_facts(target: Table, at: pd.Timestamp, docker: str) -> dict[str, bool | None]:
+def host_facts(target: Table, at: Timestamp, docker: str) -> dict[str, bool | None]:
     """Return facts of the hosts of a target; a provider's hosts count as managed."""
     if is_provided(target):
         return {"os_supported": True, "kernel_runs_on_target": True, "managed": True}
     name, version = system_of(target)
-    support = reference.os_support(name, version, at)
-    supported = {"supported": True, "ended": False}.get(support.state)
+    supported = reference.os_support(name, version, at).is_given
     kernel = reference.shipped(name, version, "default_kernel")
     runs = reference.kernel_runs(kernel, docker)
     if not runs_linux(target):
@@ -84,7 +82,7 @@ class Place(NamedTuple):
     mirrored: bool
 
 
-def place_of(target: Table, at: pd.Timestamp, policy: Policy) -> Place:
+def place_of(target: Table, at: Timestamp, policy: Policy) -> Place:
     """Return the place of a target; its line is left out if no result can show it."""
     docker = reference.target_docker(policy["target"])
     products = calendars(target)

@@ -14,7 +14,7 @@ from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
 from assess.score.arrays import Floats
-from assess.score.evidence import Evidence, View, combine
+from assess.score.evidence import Evidence, combine
 from assess.score.incidents.exposure import HOST
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.targets.cost import CPU, FULL_HOURS, GIB, MEMORY, PEAKS
@@ -127,16 +127,9 @@ def with_refusals(
     evidence: Evidence, found: Sequence[Refusal], inside: Series
 ) -> Evidence:
     """Return evidence with columns of services for refusals, and for running in containers."""
-    columns: dict[str, Any] = {
-        f"refused_{at}": pd.array(refusal.holds, dtype="Float64").astype("boolean")
-        for at, refusal in enumerate(found)
-    }
-    columns["inside"] = inside.reindex(evidence.services).astype("boolean")
-    added = DataFrame(columns, evidence.services)
-    table = evidence.views["services"].table
-    whole = table.join(added, on="service_id")
-    views = {**evidence.views, "services": View.of(evidence.services, whole)}
-    return Evidence(evidence.services, views, evidence.at)
+    columns = {f"refused_{at}": refusal.holds for at, refusal in enumerate(found)}
+    refused = DataFrame(columns, evidence.services, dtype="Float64")
+    return evidence.with_columns(refused.assign(inside=inside))
 
 
 FITS = "fits"

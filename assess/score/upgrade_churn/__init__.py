@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess import reference
 from assess.frames import Row
@@ -171,13 +171,12 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     >>> breaks.query("service_id == 'wiki' and certainty == 'will'")["change"].tolist()
     ['DOCKER-runc-copy', 'EC0282', 'EC0406', 'engine_kernel']
     """
-    registries = policy["registries"]
-    level = policy.level
     asked = goal_of(target) if target else None
     goal = reference.target_engine(policy["target"])
+    docker = reference.target_docker(policy["target"])
+    goals = goals_of(inventory, docker)
     if asked and asked.product == reference.ENGINE:
-        goal = asked.version
-    goals = goals_of(inventory, reference.target_docker(policy["target"]))
+        goal = docker = asked.version
     if asked or by:
         goals = [asked] if asked else []
     found = breaks(inventory, goals, by)
@@ -190,36 +189,45 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     broken = found[found["certainty"] != NOTE]
     hits = broken[broken["certainty"].isin([WILL, MAY])].reset_index(drop=True)
     past = known_history(inventory, policy, history=history, previous=previous)
-    host, events, chance = pace.paces(inventory, policy, placed, bases, past)
     unplaced = unplaced_replicas(inventory, policy)
-    share = host / _tenants(placed, unplaced.index) + events - host
+    frame, parts = _paced(inventory, policy, placed, bases, past, unplaced)
+    unread = _unread(inventory, placed).union(unplaced.index[unplaced > 0])
+    frame["days_to_eol"] = nearest_end(times, unread)
+    frame["versions_behind"] = _versions_behind(placed, docker)
+    blind = unread | _blind(found, inventory, goals)
+    if by or (asked and asked.product not in PRODUCTS):
+        blind |= _of_unknown_image(inventory["workloads"], placed)
+    frame = frame.join(_breaking(broken, frame.index, blind))
+    named = DataFrame({"service_id": list(blind)}, dtype="str").sort_values("service_id")
+    frame = frame.join(images_by_maker(inventory, policy))
+    frame = frame.join(pace.image_rates(past, frame.index, policy))
+    ready = {"breaking": hits, "clocks": times, "blind": named}
+    later = dict.fromkeys(WORK, partial(_work, everything, found, hits, times))
+    later |= dict.fromkeys(PAST, partial(_past, past, policy))
+    details = Tables(ready, later)
+    return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
+
+
+def _paced(  # noqa: PLR0913, PLR0917 - what a pace is made of
+    inventory: Inventory,
+    policy: Policy,
+    placed: list[pace.Place],
+    bases: dict[str, list[str]],
+    past: History,
+    unplaced: Series,
+) -> tuple[DataFrame, DataFrame]:
+    """Return pace, work and score of every service, and the contributions to its hours."""
     settings = policy["churn"]
+    host, events, chance = pace.paces(inventory, policy, placed, bases, past)
+    share = host / _tenants(placed, unplaced.index) + events - host
     rates = _per_place(placed, events, chance, share, settings)
     frame = _per_service(rates)
     if not unplaced.empty:
         there = [pace.ANYWHERE]
         _, often, fails = pace.paces(inventory, policy, there, bases, past)
         _widen(frame, unplaced, _per_place(there, often, fails, often, settings))
-    frame = _scored(frame, rates, settings)
-    docker = reference.target_docker(policy["target"]) if not target else goal
-    behind = [_lines_behind(place, docker) for place in placed]
-    by_service = Series(behind, rates.index, dtype="Int64")
-    unread = _unread(inventory, placed).union(unplaced.index[unplaced > 0])
-    frame["days_to_eol"] = nearest_end(times, unread)
-    frame["versions_behind"] = by_service.groupby(level=0).max()
-    blind = unread | _blind(found, inventory, goals)
-    if by or (asked and asked.product not in PRODUCTS):
-        blind |= _of_unknown_image(inventory["workloads"], placed)
-    frame = frame.join(_breaking(broken, frame.index, blind))
-    named = DataFrame({"service_id": list(blind)}, dtype="str").sort_values("service_id")
-    frame = frame.join(images_by_maker(inventory, registries))
-    frame = frame.join(pace.image_rates(past, frame.index, registries, level=level))
     parts = _contributions(rates, share[:, 0], chance[:, 0], settings)
-    ready = {"breaking": hits, "clocks": times, "blind": named}
-    later = dict.fromkeys(WORK, partial(_work, everything, found, hits, times))
-    later |= dict.fromkeys(PAST, partial(_past, past, registries, level))
-    details = Tables(ready, later)
-    return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
+    return _scored(frame, rates, settings), parts
 
 
 def _work(
@@ -235,14 +243,12 @@ def _work(
     }
 
 
-def _past(
-    past: History, registries: Mapping[str, Any], level: float
-) -> dict[str, DataFrame]:
+def _past(past: History, policy: Policy) -> dict[str, DataFrame]:
     """Return the tables of what changed, `PAST`."""
     return {
-        "image_changes": pace.image_changes(past, registries),
-        "moves": pace.moves(past, registries),
-        "pace": pace.fleet_pace(past, registries, level=level),
+        "image_changes": pace.image_changes(past, policy),
+        "moves": pace.moves(past, policy),
+        "pace": pace.fleet_pace(past, policy),
     }
 
 
@@ -280,7 +286,7 @@ def _of_unknown_image(workloads: DataFrame, placed: list[pace.Place]) -> set[str
     return contained.intersection(workloads.loc[is_unnamed, "service_id"])
 
 
-def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFrame:
+def _breaking(broken: DataFrame, services: Index, blind: set[str]) -> DataFrame:
     """Count by service the breaking changes (NA if its engine is unknown) and the unknown ones."""
     will = broken[broken["certainty"] == WILL]
     others = broken[broken["certainty"] != WILL]
@@ -294,7 +300,7 @@ def _breaking(broken: DataFrame, services: pd.Index, blind: set[str]) -> DataFra
     return counted.assign(breaking_n=counted["breaking_n"].mask(may_hide_some))
 
 
-def _tenants(placed: list[pace.Place], unsure: pd.Index) -> Floats:
+def _tenants(placed: list[pace.Place], unsure: Index) -> Floats:
     """Count the services on each host; an unknown host may have as many as the fullest one.
 
     A service that is ``unsure`` has a replica that may be anywhere, or one that may have ended.
@@ -369,6 +375,13 @@ def _scored(
     return frame.astype("Float64").assign(basis=basis.astype("str"))
 
 
+def _versions_behind(placed: list[pace.Place], docker: str) -> Series:
+    """Return by service the most lines that one of its engines is behind."""
+    services = [place.service_id for place in placed]
+    behind = Series([_lines_behind(place, docker) for place in placed], dtype="Int64")
+    return behind.groupby(services).max()
+
+
 def _lines_behind(place: pace.Place, goal: str) -> int | None:
     if place.basis == pace.PROSPECTIVE:
         return None
@@ -387,7 +400,7 @@ def _contributions(
     key = ["service_id", "host_id"]
     table = rates["host_id"].replace(NOWHERE, pd.NA).reset_index().assign(**hours)
     rows = table.melt(key, var_name="part", value_name="hours")
-    return rows.sort_values([*key, "part"], kind="stable", ignore_index=True)
+    return rows.sort_values([*key, "part"], ignore_index=True)
 
 
 def base_images(inventory: Inventory) -> dict[str, list[str]]:

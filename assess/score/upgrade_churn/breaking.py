@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 from pandas.arrays import BooleanArray
 
 from assess import reference
@@ -125,16 +125,16 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
     by_weight = ["certainty_order", "order", "change", "workload_id"]
-    table = table.sort_values(by_weight, kind="stable")
+    table = table.sort_values(by_weight)
     # sorted by weight: of each subject, the gravest and latest change stays
     table = table.drop_duplicates(["workload_id", "host_id", "service_id", "subject"])
     table = table.replace({"workload_id": IDLE}, pd.NA)
     by_place = ["service_id", "host_id", "workload_id", "change"]
-    return table.sort_values(by_place, kind="stable", ignore_index=True)[COLUMNS]
+    return table.sort_values(by_place, ignore_index=True)[COLUMNS]
 
 
 def of_world(
-    inventory: Inventory, until: pd.Timestamp, after: pd.Timestamp | None = None
+    inventory: Inventory, until: Timestamp, after: Timestamp | None = None
 ) -> DataFrame:
     """List the announced events up to a day that affect something in use, each with its ``day``."""
     found = _world_hits(inventory)
@@ -250,7 +250,7 @@ class _Ahead:
 
 
 def _broken_in(
-    work: tuple[list[dict[str, str]], pd.Timestamp, _Ahead],
+    work: tuple[list[dict[str, str]], Timestamp, _Ahead],
     tables: Mapping[str, DataFrame],
 ) -> DataFrame:
     """List what changes break in a block of each table."""
@@ -273,7 +273,7 @@ def _broken_in(
 class _Hits:
     """The rows of tables that changes break, with their texts."""
 
-    def __init__(self, tables: Mapping[str, DataFrame], at: pd.Timestamp) -> None:
+    def __init__(self, tables: Mapping[str, DataFrame], at: Timestamp) -> None:
         self._tables = tables
         self._at = at
         self._texts: list[dict[str, str]] = []
@@ -382,7 +382,7 @@ def _days(texts: Series) -> Series:
     )
 
 
-def _day(text: str) -> pd.Timestamp:
+def _day(text: str) -> Timestamp:
     (day,) = _days(Series([text]))
     if pd.isna(day):
         raise RequestError(f"{text!r} is no day", hint="write it as 2026-12-31")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from pandas import DataFrame
 
 from assess import reference
 
@@ -17,13 +18,13 @@ IDS = ["service_id", "workload_id", "host_id"]
 _KEPT = [*IDS, "base_os", "repository", "tag_version", "package_tools", "pinned"]
 
 
-def packages_of(workloads: pd.DataFrame) -> pd.DataFrame:
+def packages_of(workloads: DataFrame) -> DataFrame:
     """Return a row for each package source of each build; that of its base names no host."""
     built = workloads[workloads["is_build"].eq(True)]
     builds = built[[*_KEPT, "tag", "package_sources"]]
     builds = builds.astype(object).where(builds.notna(), None)
     rows = [row for build in builds.to_dict("records") for row in _sources_of(build)]
-    return pd.DataFrame(rows, columns=[*_KEPT, *_FOUND]).assign(version=pd.NA)
+    return DataFrame(rows, columns=[*_KEPT, *_FOUND]).assign(version=pd.NA)
 
 
 def _sources_of(build: Row) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Timestamp
 
 from assess.inventory import Inventory
 from assess.score.upgrade_churn.breaking import MAY, WILL, joined, of_world
@@ -32,7 +32,7 @@ def calendar(inventory: Inventory, clocks: DataFrame) -> DataFrame:
     rows = pd.concat([_ends(clocks, start, until), _events(inventory, start, until)])
     key = [name for name in COLUMNS if not name.startswith(("services", "quarter"))]
     table = _grouped(rows, key)
-    table = table.sort_values(["day", "kind", "what"], kind="stable", ignore_index=True)
+    table = table.sort_values(["day", "kind", "what"], ignore_index=True)
     days = table["day"].dt.tz_localize(None)
     table["quarter"] = days.dt.to_period("Q").astype("str")
     table["day"] = days.dt.strftime("%Y-%m-%d").astype("str")
@@ -56,7 +56,7 @@ def by_remedy(breaks: DataFrame, services: DataFrame) -> DataFrame:
     return table.sort_values(order, ascending=ascending, ignore_index=True)
 
 
-def _ends(clocks: DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> DataFrame:
+def _ends(clocks: DataFrame, start: Timestamp, until: Timestamp) -> DataFrame:
     found = clocks[clocks["eol_date"].gt(start) & clocks["eol_date"].le(until)]
     named = found["component"] + " " + found["name"] + " " + found["version"].fillna("")
     return found.assign(
@@ -69,7 +69,7 @@ def _ends(clocks: DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> DataFr
     )
 
 
-def _events(inventory: Inventory, start: pd.Timestamp, until: pd.Timestamp) -> DataFrame:
+def _events(inventory: Inventory, start: Timestamp, until: Timestamp) -> DataFrame:
     found = of_world(inventory, until, after=start)
     found = found[found["certainty"].isin([WILL, MAY])]
     columns = ["service_id", "day", "what", "certainty", "remedy", "source"]

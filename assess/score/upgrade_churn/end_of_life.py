@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import pandas as pd
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.inventory import Inventory
@@ -28,7 +28,7 @@ def clocks(
     placed: list[Place],
     engines: Engines,
     bases: dict[str, list[str]],
-) -> pd.DataFrame:
+) -> DataFrame:
     """List the clocks of every service, each once; NA where no end is announced or known."""
     at = inventory.snapshot_at
     runtimes = nodes(inventory)
@@ -65,11 +65,11 @@ def clocks(
     kinds = dict.fromkeys(COLUMNS, "str")
     kinds |= {"eol_date": "datetime64[us, UTC]", "days_to_eol": "Int64"}
     # each once, in the order of the first
-    table = pd.DataFrame(list(dict.fromkeys(rows)), columns=COLUMNS).astype(kinds)
-    return table.sort_values(KEY, kind="stable", ignore_index=True)
+    table = DataFrame(list(dict.fromkeys(rows)), columns=COLUMNS).astype(kinds)
+    return table.sort_values(KEY, ignore_index=True)
 
 
-def nearest_end(times: pd.DataFrame, unread: set[str]) -> pd.Series:
+def nearest_end(times: DataFrame, unread: set[str]) -> Series:
     """Return by service the days to the nearest end of support; ``unread`` have none."""
     nearest = times.groupby("service_id")["days_to_eol"].min()
     is_vague = times["component"].eq("os") & times["version"].isna()
@@ -83,7 +83,7 @@ def _clock(
     return component, name, version, end.eol_date, end.days_to_eol, end.basis
 
 
-def _of_host(host: Any, node: reference.Node, at: pd.Timestamp) -> Iterator[Clock]:
+def _of_host(host: Any, node: reference.Node, at: Timestamp) -> Iterator[Clock]:
     if reference.is_managed(node):
         return
     name = host.os_name
@@ -95,7 +95,7 @@ def _of_host(host: Any, node: reference.Node, at: pd.Timestamp) -> Iterator[Cloc
         yield _clock("kernel", "linux", host.kernel, end)
 
 
-def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterator[Clock]:
+def _of_runtimes(runtimes: Iterable[reference.Node], at: Timestamp) -> Iterator[Clock]:
     """Yield the clocks of the runtimes of a host, or of the cluster that decides instead."""
     for node in runtimes:
         platform = reference.platform_of(node)
@@ -112,7 +112,7 @@ def _of_runtimes(runtimes: Iterable[reference.Node], at: pd.Timestamp) -> Iterat
             yield extended, product, version, end.extended_date, days, basis
 
 
-def _of_engine(engine: Any, at: pd.Timestamp) -> Iterator[Clock]:
+def _of_engine(engine: Any, at: Timestamp) -> Iterator[Clock]:
     if engine is None:
         return
     parts = [

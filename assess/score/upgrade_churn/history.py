@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import pandas as pd
+from pandas import Timestamp
 
 from assess import reference
 from assess.errors import AssessError
@@ -54,7 +55,7 @@ FRAMES = (
     "incidents",
     "coverage",
 )
-LONG_AGO = pd.Timestamp.min.tz_localize("UTC")
+LONG_AGO = Timestamp.min.tz_localize("UTC")
 ROLLBACK = "rollback"
 
 
@@ -66,8 +67,8 @@ class Move(NamedTuple):
     """A change of an engine, and the time span in which it came."""
 
     host_id: str
-    after: pd.Timestamp
-    before: pd.Timestamp  # the same moment where it was recorded
+    after: Timestamp
+    before: Timestamp  # the same moment where it was recorded
     status: str
     step: Step
 
@@ -81,8 +82,8 @@ class ImageMove(NamedTuple):
     """A change, or possible change, of a service's image between two snapshots."""
 
     service_id: str
-    after: pd.Timestamp
-    before: pd.Timestamp
+    after: Timestamp
+    before: Timestamp
     was: Image
     now: Image
     change: str  # as `assess.reference.image_change` has it
@@ -106,12 +107,12 @@ class History:
 
     first: Sight | None = None
     last: Sight | None = None
-    recorded: Mapping[tuple[str, pd.Timestamp], Move] = field(default_factory=dict)
+    recorded: Mapping[tuple[str, Timestamp], Move] = field(default_factory=dict)
     seen: tuple[Move, ...] = ()
     moved: tuple[ImageMove, ...] = ()
     hosts: Mapping[str, Spans] = field(default_factory=dict)
     services: Mapping[str, Spans] = field(default_factory=dict)
-    incidents: frozenset[tuple[str, pd.Timestamp, bool]] = frozenset()
+    incidents: frozenset[tuple[str, Timestamp, bool]] = frozenset()
     looked: Spans = ()
 
     @classmethod
@@ -295,7 +296,7 @@ def _recorded(inventory: Inventory, hosts: Hosts) -> Iterator[Move]:
 
 
 def _watched_hosts(
-    inventory: Inventory, recorded: Iterable[tuple[str, pd.Timestamp]]
+    inventory: Inventory, recorded: Iterable[tuple[str, Timestamp]]
 ) -> dict[str, Spans]:
     """Return the time in which upgrades of each host were recorded: since its launch, if younger."""
     # A launch after an upgrade belongs to a later machine of the same name. Hosts without
@@ -314,7 +315,7 @@ def _watched_hosts(
     return spans
 
 
-def _history_start(inventory: Inventory) -> pd.Timestamp:
+def _history_start(inventory: Inventory) -> Timestamp:
     """Return the start of the record of upgrades; NaT if no source has ever recorded one."""
     table = inventory["activities"]
     coverage = inventory["coverage"]
@@ -328,7 +329,7 @@ def _history_start(inventory: Inventory) -> pd.Timestamp:
 
 def _incidents(
     inventory: Inventory, hosts: Hosts
-) -> Iterator[tuple[str, pd.Timestamp, bool]]:
+) -> Iterator[tuple[str, Timestamp, bool]]:
     """List host and moment of the incidents, and if it surely was there; unknown: `NOWHERE`."""
     columns = ["host_id", "opened_at", "service_id", "affected_services"]
     for host, moment, *texts in cells(sound_incidents(inventory), *columns):

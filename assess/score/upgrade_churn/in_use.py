@@ -10,7 +10,7 @@ from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import BUILD, ENDED, NO_DATA, Inventory
+from assess.inventory import BUILD, ENDED, NO_DATA, Inventory, images_by_tag
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
 from assess.score.upgrade_churn import builds, flags
@@ -256,10 +256,8 @@ def _data(inventory: Inventory, table: DataFrame) -> dict[str, Series]:
 def _digests(table: DataFrame, images: DataFrame) -> Series:
     """Return the digest of each image; without one, by its tag if one known image has that tag."""
     place = ["registry", "repository", "tag"]
-    tagged = images.assign(tag=images["tags"].str.split(";")).explode("tag")
-    tagged = tagged.dropna(subset="tag").drop_duplicates(place, keep=False)
+    tagged = images_by_tag(images).drop_duplicates(place, keep=False)[[*place, "digest"]]
     # without any tag, pandas takes the column for numbers
-    tagged = tagged[[*place, "digest"]].astype({"tag": "str"})
     named = table[place].astype({"tag": "str"})
     found = named.merge(tagged, on=place, how="left")
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))

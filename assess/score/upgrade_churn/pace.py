@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.frames import surely
@@ -64,7 +64,6 @@ PACE = [
 ]
 
 Tally = tuple[int, int, int]  # upgrades, those that failed, those that may have failed
-Registries = Mapping[str, Any]
 AnyMove = TypeVar("AnyMove", Move, ImageMove)
 
 
@@ -98,7 +97,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
         engine = engines.get(host)
         is_bare = engine.runtime == "none" if engine else on_host.get(service, False)
         if is_bare or not inside[service, host]:
-            runtime = str(policy["target"]["runtime"])
+            runtime = policy["target"]["runtime"]
             placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
         elif host in runtimes:
             placed.append(_on_node(service, host, runtimes, inventory.snapshot_at))
@@ -108,7 +107,7 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
 
 
 def _on_node(
-    service: str, host: str, runtimes: Mapping[str, Any], at: pd.Timestamp
+    service: str, host: str, runtimes: Mapping[str, Any], at: Timestamp
 ) -> Place:
     node = reference.worst_node(runtimes[host], at)
     basis = MANAGED if reference.is_managed(node) else MEASURED
@@ -124,7 +123,7 @@ def paces(
     past: History,
 ) -> Floats:
     """Return by place: host's pace, pace with base image [per year], chance of failure."""
-    since = str(policy["churn"]["forced_since"])
+    since = policy["churn"]["forced_since"]
     rates = own_rates(inventory, policy, past)
     unknown = unwatched(rates)
     chances = failure_chances(past, policy)
@@ -204,7 +203,7 @@ def releases_per_year(product: str, line: str | None, since: str) -> float:
     paces = lines["releases_per_year"]
     if product == reference.ENGINE and paces.get(line or "", 0) > 0:
         return float(paces[line])
-    is_recent = lines["first_release"] >= pd.Timestamp(since, tz="UTC")
+    is_recent = lines["first_release"] >= Timestamp(since, tz="UTC")
     return float(paces[is_recent].max())
 
 
@@ -310,12 +309,12 @@ def upgrade_failures(
     return tallies
 
 
-def _any_in(moments: list[pd.Timestamp], span: Span) -> bool:
+def _any_in(moments: list[Timestamp], span: Span) -> bool:
     at = bisect_left(moments, span[0])
     return at < len(moments) and moments[at] <= span[1]
 
 
-def incident_moments(history: History) -> dict[tuple[str, bool], list[pd.Timestamp]]:
+def incident_moments(history: History) -> dict[tuple[str, bool], list[Timestamp]]:
     """Return the moments of incidents, in order, by host and whether it surely had them."""
     by_host = defaultdict(list)
     for host, moment, is_sure in sorted(history.incidents):
@@ -345,7 +344,7 @@ def failure_chances(history: History, policy: Policy) -> dict[str, Interval]:
     return chances | {POOL: pooled, OTHER: other}
 
 
-def image_changes(history: History, registries: Registries) -> DataFrame:
+def image_changes(history: History, policy: Policy) -> DataFrame:
     """List the distinct changes of images by service over a history.
 
     ``service_id, before, after`` (references as written), ``change`` as
@@ -354,7 +353,7 @@ def image_changes(history: History, registries: Registries) -> DataFrame:
     """
     rows = []
     for move in sorted(history.moved, key=lambda move: (move.service_id, move.after)):
-        is_third = is_third_party(move.now, registries)
+        is_third = is_third_party(move.now, policy)
         was = written(move.was)
         rows.append((move.service_id, was, written(move.now), move.change, is_third))
     kinds = dict.fromkeys(CHANGES, "str") | {"third_party": "boolean"}
@@ -362,9 +361,7 @@ def image_changes(history: History, registries: Registries) -> DataFrame:
     return table.drop_duplicates(ignore_index=True)
 
 
-def image_rates(
-    history: History, services: pd.Index, registries: Registries, *, level: float
-) -> DataFrame:
+def image_rates(history: History, services: pd.Index, policy: Policy) -> DataFrame:
     """Return the changes per year of every service's images, by maker.
 
     Index ``services``; ``third_party_changes_n`` and ``first_party_changes_n`` [count], and
@@ -373,15 +370,16 @@ def image_rates(
     without a digest may move unseen.
     """
     moves = _watched(history.moved, history.services)
-    counts = Counter((m.service_id, _component(m, registries)) for m in moves)
+    counts = Counter((m.service_id, _component(m, policy)) for m in moves)
+    years = {name: _years(history.services.get(name, ())) for name in services}
     parts = []
     for party in PARTIES:
-        rows = {}
-        for name in services:
-            count = counts[name, f"{party}-party image"]
-            rate = observed_rate(count, history.services.get(name, ()), level=level)
-            if rate:
-                rows[name] = (count, *rate)
+        own = {name: counts[name, f"{party}-party image"] for name in services}
+        rows = {
+            name: (own[name], *observed_rate(own[name], time, policy.level))
+            for name, time in years.items()
+            if time
+        }
         prefix = f"{party}_party_changes_"
         columns = [f"{prefix}n", *with_ends(f"{prefix}per_year")]
         table = DataFrame.from_dict(rows, "index", columns=columns).reindex(services)
@@ -389,17 +387,20 @@ def image_rates(
     return pd.concat(parts, axis=1)
 
 
-def observed_rate(count: int, *spans: Spans, level: float) -> Interval | None:
-    """Return the observed rate with Jeffreys' interval [per year]; None without watched time."""
-    # exact, so that the order of the spans does not matter
-    years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
+def _years(*spans: Spans) -> float:
+    """Add up watched time [years]; exact, so that the order of the spans does not matter."""
+    return math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
+
+
+def observed_rate(count: int, years: float, level: float) -> Interval:
+    """Return the observed rate with Jeffreys' interval [per year]; NaN without watched time."""
     if not years:
-        return None
+        return Interval(math.nan, math.nan, math.nan)
     _, lo, hi = jeffreys_rate(count, years, level=level)
     return Interval(count / years, lo, hi)
 
 
-def moves(history: History, registries: Registries) -> DataFrame:
+def moves(history: History, policy: Policy) -> DataFrame:
     """List every change of the history.
 
     ``component`` (engine, third-party image, first-party image), ``name`` (host or service),
@@ -407,16 +408,16 @@ def moves(history: History, registries: Registries) -> DataFrame:
     """
     rows = [("engine", m.host_id, m.step.change, *m.span) for m in history.moves]
     for move in history.moved:
-        component = _component(move, registries)
+        component = _component(move, policy)
         rows.append((component, move.service_id, move.change, *move.span))
     kinds = dict.fromkeys(MOVES, "str")
     kinds |= dict.fromkeys(["after_at", "before_at"], "datetime64[us, UTC]")
     table = DataFrame(rows, columns=MOVES).astype(kinds)
     order = ["component", "after_at", "name"]
-    return table.sort_values(order, kind="stable", ignore_index=True)
+    return table.sort_values(order, ignore_index=True)
 
 
-def fleet_pace(history: History, registries: Registries, *, level: float) -> DataFrame:
+def fleet_pace(history: History, policy: Policy) -> DataFrame:
     """Return the changes per year of engines and images over the whole fleet.
 
     A row per component as `moves` names them: ``changes_n`` without and ``rollbacks_n`` [count],
@@ -426,15 +427,14 @@ def fleet_pace(history: History, registries: Registries, *, level: float) -> Dat
     engines = _watched(history.moves, history.hosts)
     counts = Counter(("engine", move.step.change == ROLLBACK) for move in engines)
     for move in _watched(history.moved, history.services):
-        counts[_component(move, registries), move.change == ROLLBACK] += 1
+        counts[_component(move, policy), move.change == ROLLBACK] += 1
     watched = {"engine": history.hosts}
     watched |= {f"{party}-party image": history.services for party in PARTIES}
     rows = []
     for component, by_name in watched.items():
-        spans = by_name.values()
         count = counts[component, False]
-        years = math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
-        rate = observed_rate(count, *spans, level=level) or (math.nan,) * 3
+        years = _years(*by_name.values())
+        rate = observed_rate(count, years, policy.level)
         rows.append((component, count, counts[component, True], years, *rate))
     return DataFrame(rows, columns=PACE)
 
@@ -443,6 +443,6 @@ def _watched(moves: Iterable[AnyMove], spans: Mapping[str, Spans]) -> list[AnyMo
     return [move for move in moves if holds(spans.get(move[0], ()), move.span)]
 
 
-def _component(move: ImageMove, registries: Registries) -> str:
-    party = "third" if is_third_party(move.now, registries) else "first"
+def _component(move: ImageMove, policy: Policy) -> str:
+    party = "third" if is_third_party(move.now, policy) else "first"
     return f"{party}-party image"

@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.frames import surely
@@ -26,7 +25,7 @@ Hosts = dict[str, set[str]]  # by service
 class Sight(NamedTuple):
     """The fleet in one snapshot, without rows carried forward to it."""
 
-    at: pd.Timestamp
+    at: Timestamp
     engines: dict[str, Versions]  # by host, where known
     images: Images
 
@@ -75,7 +74,7 @@ def text_of(cell: Any) -> str | None:
 
 def host_engines(inventory: Inventory) -> Engines:
     """Return the engine of each host: of several runtimes the first by name."""
-    table = inventory["engines"].sort_values(["host_id", "runtime"], kind="stable")
+    table = inventory["engines"].sort_values(["host_id", "runtime"])
     return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
@@ -185,8 +184,9 @@ def is_pinned(image: Image) -> bool:
     return image[3] is not None or reference.is_fixed(image[2])
 
 
-def is_third_party(image: Image, registries: Mapping[str, Any]) -> bool:
+def is_third_party(image: Image, policy: Policy) -> bool:
     """Return whether an image is from a public registry and not in an own namespace."""
+    registries = policy["registries"]
     registry, repository = image[:2]
     namespace = (repository or "").partition("/")[0]
     is_own = namespace in registries["own_namespaces"]
@@ -200,13 +200,13 @@ def written(image: Image) -> str:
     return f"{registry}/{repository}{end}"
 
 
-def images_by_maker(inventory: Inventory, registries: Mapping[str, Any]) -> DataFrame:
+def images_by_maker(inventory: Inventory, policy: Policy) -> DataFrame:
     """Count the images of a service by maker: third-party images change without the owner."""
     columns = ["service_id", "registry", "repository"]
     images = inventory["workloads"][columns].drop_duplicates()
     named = images.dropna()
     places = cells(named, "registry", "repository")
-    is_third = [is_third_party((*place, None, None), registries) for place in places]
+    is_third = [is_third_party((*place, None, None), policy) for place in places]
     third = Series(is_third, named.index, dtype=bool)
     counts = DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
     counts = counts.reindex(images.index, fill_value=False)

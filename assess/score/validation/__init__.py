@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -257,11 +257,11 @@ def calibrate(
 
 
 def _pairs(
-    affected: DataFrame, services: pd.Index, elements: set[Element]
+    affected: DataFrame, services: Index, elements: set[Element]
 ) -> dict[Element, tuple[Integers, Floats]]:
     """Return, by element, the positions of the services that can fail, and rows point, lo, hi."""
     rows = affected[affected["element"].isin([name for _, name in elements])]
-    codes = services.get_indexer(pd.Index(rows["service_id"]))
+    codes = services.get_indexer(Index(rows["service_id"]))
     p = rows[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
     keys = [rows["element_kind"].astype("str"), rows["element"].astype("str")]
     groups = rows.groupby(keys).indices

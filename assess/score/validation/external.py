@@ -1,13 +1,14 @@
 """Judge predictions on external data: a table of dependencies and one of failures."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pandas import DataFrame
 
 from assess.errors import AssessError
-from assess.frames import EXTERNAL
+from assess.frames import EXTERNAL, columns
 from assess.inventory import Inventory, from_frames
 from assess.policy.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
@@ -16,21 +17,8 @@ from assess.score.validation import CHECKS
 
 EDGE = ["src_id", "dst_id", "kind", "evidence"]
 NAMES = ("element", "affected_services", "observed_services")
-# How published fault injections name the kinds of fault.
-FAULTS = {
-    "kill": "crash",
-    "stop": "crash",
-    "outage": "crash",
-    "delay": "latency",
-    "mem": "memory",
-    "loss": "network",
-    "packet_loss": "network",
-    "partition": "network",
-    "socket": "network",
-    "disk": "data",
-    "io": "data",
-}
-KNOWN = ("crash", "latency", "cpu", "memory", "network", "data")
+# how published fault injections name the kinds of fault
+FAULTS = pd.read_csv(Path(__file__).with_name("faults.csv"), index_col="word")["fault"]
 
 
 def judge_outside(
@@ -118,8 +106,9 @@ def _faults(experiments: DataFrame, aliases: Mapping[str, str]) -> DataFrame:
     is_none = faults["affected_services"].fillna("").eq("")
     faults["affected_services"] = faults["affected_services"].mask(is_none)
     words = faults["fault"].str.strip().str.lower()
-    words = words.replace(FAULTS)
-    faults["fault"] = words.where(words.isin(KNOWN), "unknown")
+    words = words.replace(FAULTS.to_dict())
+    known = columns("experiments")["fault"].vocabulary
+    faults["fault"] = words.where(words.isin(known), "unknown")
     return faults
 
 

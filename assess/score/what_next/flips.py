@@ -274,7 +274,8 @@ def _open_gates(
                 items.append(item)
                 facts.append("" if holds else row["fact"])
             parts.append(Reason(holds, items.index(item)))
-        open_gates.append(Gate(rows[0]["label"], rows[0]["fails_when"], tuple(parts)))
+        first = rows[0]
+        open_gates.append(Gate(first["label"], first["fails_when"], tuple(parts)))
     return tuple(open_gates)
 
 

@@ -48,9 +48,8 @@ def questions(result: WhatNext, inventory: Inventory, policy: Policy) -> DataFra
     by_source = table["question"].str.fullmatch(FRAME_COLUMN)
     by_source &= ~table["question"].str.fullmatch(SERVICE_COLUMN)
     # somebody's word never replaces the measurement of a check that people are not asked
-    measured = {
-        c["id"]: ", ".join(c["needs"]) for c in policy["check"] if not c.get("asked")
-    }
+    unasked = [check for check in policy["check"] if not check.get("asked")]
+    measured = {check["id"]: ", ".join(check["needs"]) for check in unasked}
     columns = table["question"].map(measured)
     columns = columns.fillna(table["question"].where(by_source))
     fill = ("a source that fills " + columns).fillna(ANSWER)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, Index, Series
 from scipy.sparse import coo_array
 from scipy.special import gammaincinv
 
@@ -39,7 +39,7 @@ def exposure_budget(
     return math.floor(appetite / (upper * months) + 1e-9)
 
 
-def cycle_groups(services: pd.Index, dependencies: DataFrame) -> Series:
+def cycle_groups(services: Index, dependencies: DataFrame) -> Series:
     """Return the group of each service: services that depend on each other move together."""
     # A group is named by its smallest id; ``dependencies`` has ``src_id, dst_id``.
     ids = services.sort_values()
@@ -114,7 +114,7 @@ def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
 
 
 def _needs(
-    group: Series, dependencies: DataFrame, groups: pd.Index
+    group: Series, dependencies: DataFrame, groups: Index
 ) -> list[tuple[Any, Any]]:
     """List pairs of groups of which the first calls the second."""
     ends = {end: dependencies[f"{end}_id"].map(group) for end in ("src", "dst")}

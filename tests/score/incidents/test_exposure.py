@@ -77,7 +77,7 @@ def test_incidents_and_months_by_service():
         2,
         pytest.approx(2 * MONTHS),
     )
-    assert exposure(inventory, POLICY).total(tiers=[1]) == (1, pytest.approx(MONTHS))
+    assert exposure(inventory, POLICY).total() == (3, pytest.approx(3 * MONTHS))
 
 
 def test_incidents_that_no_clock_can_have_seen_are_kept_and_left_out():

@@ -931,6 +931,7 @@ def test_the_spans_of_an_engine_client_follow_each_other():
         ("sha256:a", {"media_type": f"{MANIFEST}.v1+prettyjws"}, ["EC0406"]),
         ("sha256:a", {"media_type": f"{MANIFEST}.v2+json"}, []),
         (None, {"schema": "1", "tags": "1;2"}, ["EC0406"]),
+        (None, {"schema": "1", "tags": "docker.io/shop/app:1"}, ["EC0406"]),
         (None, {"schema": "1", "tags": "2"}, []),
         (None, {"schema": "1"}, []),
     ],

@@ -8,7 +8,7 @@ from assess.score.upgrade_churn.history import upgrade_history
 from assess.score.upgrade_churn.pace import image_changes
 
 POLICY = assess.load_policy()
-REGISTRIES = {"public": ["docker.io"], "own_namespaces": ["shop"]}
+OURS = POLICY.replace(registries={"own_namespaces": ["shop"]})
 
 
 def fleet(day, *images):
@@ -53,7 +53,7 @@ AFTER = fleet(
 
 
 def test_changes_by_service():
-    found = image_changes(upgrade_history([BEFORE, AFTER], POLICY), REGISTRIES)
+    found = image_changes(upgrade_history([BEFORE, AFTER], POLICY), OURS)
     found = found.set_index("service_id")
     assert found["change"].to_dict() == {
         "api": "rollback",
@@ -75,9 +75,7 @@ def test_changes_by_service():
 
 def test_nothing_changes_between_a_snapshot_and_itself():
     same = from_frames(BEFORE.tables, snapshot_at="2026-07-01")
-    assert image_changes(
-        upgrade_history([BEFORE, BEFORE, same], POLICY), REGISTRIES
-    ).empty
+    assert image_changes(upgrade_history([BEFORE, BEFORE, same], POLICY), OURS).empty
 
 
 def test_churn_counts_them_apart_and_knows_nothing_without_an_earlier_snapshot():

@@ -152,12 +152,11 @@ def test_watched_years_are_the_same_in_any_order_of_hosts():
     end = pd.Timestamp(AT)
     starts = [end - pd.Timedelta(seconds=draw.randint(1, 10**8)) for _ in range(200)]
     spans = [(f"h{at}", ((start, end),)) for at, start in enumerate(starts)]
-    level = float(POLICY["simulation"]["level"])
     years = set()
     for _ in range(20):
         draw.shuffle(spans)
         history = History(hosts=dict(spans))
-        table = pace.fleet_pace(history, POLICY["registries"], level=level)
+        table = pace.fleet_pace(history, POLICY)
         years.add(table.set_index("component").loc["engine", "watched_years"])
     assert len(years) == 1
 

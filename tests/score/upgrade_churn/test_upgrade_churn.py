@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from churn_fleet import AT, THREE, YEARLY, fleet, incident, only, score, upgrade
+from churn_fleet import AT, POLICY, THREE, YEARLY, fleet, incident, only, score, upgrade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -301,6 +301,13 @@ def test_clocks_name_the_nearest_end():
     assert "engine docker 20.10.24 ended 1025 days ago" in result.explain("shop").text
     today = score(fleet(at="2023-12-10T00:00:00Z"))
     assert "engine docker 20.10.24 ends in 0 days" in today.explain("shop").text
+
+
+@pytest.mark.parametrize("target", ["", "kubernetes:1.35"])
+def test_an_engine_is_as_far_behind_docker_whatever_else_is_upgraded(target):
+    policy = POLICY.replace(target={"runtime": "containerd", "engine": "2.1"})
+    churn = score(fleet(), policy, target=target)
+    assert churn.frame.loc["shop", "versions_behind"] == 8
 
 
 def test_what_schedules_a_service_ticks_too():

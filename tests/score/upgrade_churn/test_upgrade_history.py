@@ -30,7 +30,6 @@ from assess.score.upgrade_churn.history import (
 from assess.score.upgrade_churn.pace import fleet_pace, image_rates
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
-LEVEL = POLICY["simulation"]["level"]
 
 
 def day(number):
@@ -122,7 +121,7 @@ def test_four_snapshots_by_hand():
     )
     assert all(rate.lo <= rate.point <= rate.hi for rate in rates.values())
     assert rates["gone"].hi > 0
-    (engine, *_) = fleet_pace(past, POLICY["registries"], level=LEVEL).to_dict("records")
+    (engine, *_) = fleet_pace(past, POLICY).to_dict("records")
     assert (engine["changes_n"], engine["rollbacks_n"]) == (5, 1)
     assert engine["watched_years"] == pytest.approx((3 * 365 + 2 * 165) / 365.25)
 
@@ -179,7 +178,7 @@ def test_three_snapshots_of_images_by_hand():
         ("late", 50): "unknown",
     }
     index = pd.Index(["db", "job", "kv", "late", "lost", "web"], name="service_id")
-    rates = image_rates(past, index, POLICY["registries"], level=LEVEL)
+    rates = image_rates(past, index, POLICY)
     third, ours = rates["third_party_changes_n"], rates["first_party_changes_n"]
     assert third[["db", "kv"]].tolist() == [2, 1]
     # a commit that differs is another image
@@ -478,7 +477,7 @@ def test_intervals_cover_the_true_rate_about_as_often_as_they_say(shape):
         found[h].lo <= rate <= found[h].hi for h, rate in zip(names, rates, strict=True)
     ]
     assert 0.85 <= np.mean(covered) <= 0.96
-    (engine, *_) = fleet_pace(past, POLICY["registries"], level=LEVEL).to_dict("records")
+    (engine, *_) = fleet_pace(past, POLICY).to_dict("records")
     assert engine["per_year_lo"] <= rates.mean() <= engine["per_year_hi"]
 
 
