@@ -241,12 +241,9 @@ def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) 
     form = "config" if "secrets-store" in driver else _VOLUMES.get(kind)
     if form:
         form = "tmpfs" if source.get("medium") == "Memory" else form
-        return replace(
-            mount,
-            type=kind if kind == "gitRepo" else form,  # a release drops it
-            source_class=form,
-            is_writable=mount.is_writable and form != "config",
-        )
+        is_writable = mount.is_writable and form != "config"
+        shown = kind if kind == "gitRepo" else form  # a release drops it
+        return replace(mount, type=shown, source_class=form, is_writable=is_writable)
     if kind == "hostPath":
         return replace(mount, type="bind", source=text(source, "path"))
     # A claim, also one that a StatefulSet makes for each replica; or storage named in the pod.
