@@ -538,6 +538,45 @@ def test_every_other_column_of_a_container_is_the_same(inventories, platform):
     assert set(here.index[here["readonly_root"].astype(bool)]) == set(READ_ONLY)
 
 
+# Columns of the other frames that differ, and why; their keys.
+OPEN_ELSEWHERE = {
+    "services": {
+        "platform": "nobody declares in a Compose file that an engine runs it",
+        **dict.fromkeys(["identity_rule", "identity_confidence"], "who names it"),
+    },
+    "mounts": {
+        "workload_id": "the name of a place",
+        "volume_name": "Compose puts the project before it",
+        "driver": "a volume of the host is a driver of Nomad",
+        # the replicas of one Compose project are on one engine
+        **dict.fromkeys(["volume_id", "shared_with_n"], "which host it is on"),
+    },
+    "dependencies": {},
+}
+KEYS = {
+    "services": ["service_id"],
+    "mounts": ["service_id", "destination"],
+    "dependencies": ["src_id", "dst_id", "kind"],
+}
+
+
+@pytest.mark.parametrize("frame", KEYS)
+@names
+def test_every_column_of_the_other_frames_is_the_same(inventories, platform, frame):
+    def columns(inventory):
+        table = inventory[frame]
+        if frame == "mounts":
+            owners = inventory["workloads"][["workload_id", "service_id"]]
+            table = table.merge(owners, on="workload_id")
+        table = table.drop_duplicates(KEYS[frame]).set_index(KEYS[frame]).sort_index()
+        is_open = {*OPEN_ELSEWHERE[frame], "source", "source_ref"}
+        kept = [column for column in table if column not in is_open]
+        return table[kept].astype("string").fillna("unknown")
+
+    first = columns(inventories["compose"])
+    pd.testing.assert_frame_equal(columns(inventories[platform]), first)
+
+
 def edges(inventory: Inventory) -> set[tuple[str, str, str]]:
     table = inventory["dependencies"]
     table = table[~table["unresolved"].fillna(value=False).astype(bool)]
