@@ -230,16 +230,16 @@ def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) 
     source = table(volume, kind)
     driver = text(source, "driver")
     form = "config" if "secrets-store" in driver else _VOLUMES.get(kind)
-    if form == "config":
-        return replace(mount, type=form, source_class=form, is_writable=False)
     if form:
         form = "tmpfs" if source.get("medium") == "Memory" else form
-        return replace(mount, type=form, source_class=form)
+        is_writable = mount.is_writable and form != "config"
+        shown = kind if kind == "gitRepo" else form  # a release drops it
+        return replace(mount, type=shown, source_class=form, is_writable=is_writable)
     if kind == "hostPath":
         return replace(mount, type="bind", source=text(source, "path"))
     # A claim, also one that a StatefulSet makes for each replica; or storage named in the pod.
     if kind != "persistentVolumeClaim":
-        driver = driver or kind
+        driver = driver if kind == "csi" else kind
     claim_name = text(source, "claimName")
     shared_as = f"{namespace}/{claim_name}" if claim_name else ""
     if kind == "nfs":
