@@ -154,7 +154,7 @@ BUDGETS = {
     "sources/backstage": 313,
     "sources/builds": 348,  # a regular expression for its names
     "sources/compose": 788,  # the builds beside it are read too
-    "sources/deploys": 417,  # a name for what is kept; runs as `gh run list` writes them; what Helm and Flux keep
+    "sources/deploys": 417,  # runs as `gh run list` writes them; what is kept, and its name
     "sources/docker": 1612,  # links, routes and shared networks of running containers
     "sources/edges": 592,
     "sources/ec2": 369,
