@@ -166,7 +166,8 @@ def records(
     """Return the rows of a table as dictionaries of plain JSON types, or of other ``cells``."""
     columns = [cells(table.iloc[:, at]) for at in range(table.shape[1])]
     names = list(map(str, table))
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    rows = zip(*columns, strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,8 @@ def csv_of(table: DataFrame, *, is_spreadsheet: bool = False) -> Iterator[str]:
     """Yield lines of CSV: NA empty, times ISO-8601, formulas guarded, lists as JSON or words."""
     write = partial(_csv_cell, is_spreadsheet=is_spreadsheet)
     columns = [_csv_column(table.iloc[:, i], write) for i in range(table.shape[1])]
-    return csv_lines(map(guarded, map(str, table)), zip(*columns, strict=True))
+    head = map(guarded, map(str, table))
+    return csv_lines(head, zip(*columns, strict=True))
 
 
 def _change(before: str, now: str) -> str:

@@ -145,39 +145,39 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2261,  # a file that a snapshot has lost; copies of the process; what is unknown
-    "policy": 658,  # targets are checked word by word
+    "core": 2263,  # a file that a snapshot has lost; copies of the process; what is unknown
+    "policy": 659,  # targets are checked word by word
     "reference": 1226,  # the names that it hands on, one a line
-    "sources": 2694,  # proxies, ports and mounts are read in one place; files that nobody reads
-    "sources/aws": 422,
-    "sources/answers": 1252,  # of a format that nobody names; Grype, Syft, scans of clusters
-    "sources/backstage": 321,
-    "sources/builds": 363,  # a regular expression for its names
-    "sources/compose": 805,  # the builds beside it are read too
-    "sources/deploys": 416,  # runs as `gh run list` writes them; what Helm and Flux keep
-    "sources/docker": 1629,  # links, routes and shared networks of running containers
-    "sources/edges": 607,
-    "sources/ec2": 372,
-    "sources/ecr": 568,
-    "sources/ecs": 1060,  # what only a deployment completes; conditions; containers that end first
-    "sources/experiments": 379,
-    "sources/frames": 123,  # a problem of many rows once
-    "sources/hosts": 782,
-    "sources/incidents": 1145,  # of a tool that nobody names, and of any other
-    "sources/joining": 1003,  # what sources contradict each other in
-    "sources/kubernetes": 1717,  # what K3s is given
-    "sources/managed": 760,
-    "sources/marathon": 525,
-    "sources/nomad": 558,  # tasks that end before the others
-    "sources/registry": 636,
-    "sources/ssm": 117,
-    "sources/swarm": 406,
-    "sources/connections": 1369,  # ten forms of dumps, and who is who
-    "sources/crictl": 208,
-    "sources/podman": 485,  # routes, and what its units are called; gave 8 lines to others
+    "sources": 2701,  # the only one of several, and mounts in the form of pods, once
+    "sources/aws": 417,
+    "sources/answers": 1230,  # of a format that nobody names; Grype, Syft, scans of clusters
+    "sources/backstage": 313,
+    "sources/builds": 348,  # a regular expression for its names
+    "sources/compose": 788,  # the builds beside it are read too
+    "sources/deploys": 417,  # runs as `gh run list` writes them; what is kept, and its name
+    "sources/docker": 1612,  # links, routes and shared networks of running containers
+    "sources/edges": 592,
+    "sources/ec2": 369,
+    "sources/ecr": 560,
+    "sources/ecs": 1059,  # what only a deployment completes; conditions; containers that end first
+    "sources/experiments": 369,
+    "sources/frames": 122,  # a problem of many rows once
+    "sources/hosts": 777,
+    "sources/incidents": 1141,  # of a tool that nobody names, and of any other
+    "sources/joining": 991,  # what sources contradict each other in
+    "sources/kubernetes": 1695,  # what K3s is given
+    "sources/managed": 738,
+    "sources/marathon": 520,
+    "sources/nomad": 546,  # tasks that end before the others
+    "sources/registry": 632,
+    "sources/ssm": 113,
+    "sources/swarm": 399,
+    "sources/connections": 1344,  # ten forms of dumps, and who is who
+    "sources/crictl": 206,
+    "sources/podman": 465,  # routes, and what its units are called; gave 8 lines to others
     "sources/traces": 349,  # spans of three tools, beside graphs; kinds by names
-    "sources/usage": 263,  # tables for people too; a name for what is measured of whom
-    "sources/vms": 479,
+    "sources/usage": 262,  # tables for people too; a name for what is measured of whom
+    "sources/vms": 455,
     "score": 512,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 329,
     "score/blast_radius": 2830,  # rows are weighed by tiles
@@ -186,12 +186,12 @@ BUDGETS = {
     "score/experiments": 340,
     "score/incidents": 599,
     "score/readiness": 505,
-    "score/validation": 843,  # what beats the edges alone for elements that never failed
+    "score/validation": 844,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1900,  # systems of hosts, their kernels, builds and flags are asked too
     "score/targets": 682,  # missing prices once
     "score/what_next": 1412,
-    "figures": 1313,
-    "report": 2154,  # a first screen, records as pages, how predictions held
+    "figures": 1314,
+    "report": 2153,  # a first screen, records as pages, how predictions held
     "report/explorer": 411,
     "cli": 1947,  # the next step after an init that found nothing; swapped snapshots
     "notebooks": 470,  # the snapshot of the quarter before, where none is named
@@ -200,9 +200,9 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 60_155
+MAX_PACKAGE_LINES = 59_890
 MAX_FILES = 258
-MAX_TOKENS = 422_760  # of code: the size that no layout changes
+MAX_TOKENS = 421_130  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

@@ -40,7 +40,8 @@ def claims_data(result: Result) -> DataFrame:
     ``band``, ``note`` (the verdict).
     """
     frame = result.frame
-    cells = {name: frame[name].astype(float).to_numpy() for name in ("value", "lo", "hi")}
+    numbers = frame[["value", "lo", "hi"]].astype(float)
+    cells = {name: numbers[name].to_numpy() for name in numbers}
     cells["hi"] = np.where(frame["hi"].isna(), np.inf, cells["hi"])
     bound = frame["threshold"].astype(float).to_numpy()
     most = np.log2(REACH)

@@ -135,7 +135,8 @@ def _value(node: ast.expr, table: DataFrame, at: Timestamp) -> Any:
             values = [_value(part, table, at) for part in (left, *rest)]
             # 0 <= a < b is (0 <= a) and (a < b)
             steps = zip(ops, pairwise(values), strict=True)
-            return reduce(operator.and_, (_compare(op, a, b) for op, (a, b) in steps))
+            holds = (_compare(op, a, b) for op, (a, b) in steps)
+            return reduce(operator.and_, holds)
         case ast.Call(
             func=ast.Name(id="days_since"), args=[ast.Name(id=name)], keywords=[]
         ):

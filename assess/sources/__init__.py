@@ -99,14 +99,14 @@ def collect(  # noqa: PLR0913
         batches = [*batches, *carry_forward(previous, batches, moment)]
     tables, answers, notes = join(batches, rules)
     is_any = any(map(len, tables.values()))
-    if interrupt is not None and not is_any:
+    if interrupt and not is_any:
         raise interrupt
     _insist(answers, strict=strict and interrupt is None, is_any=is_any)
     notes += measure(tables, answers, moment)
     run_id = f"{moment:%Y%m%dT%H%M%SZ}"
     tables["coverage"] = coverage_table([*answers, *notes], run_id)
     inventory = from_frames(tables, snapshot_at=moment.isoformat())
-    if interrupt is not None:
+    if interrupt:
         interrupt.inventory = inventory
         raise interrupt
     return inventory

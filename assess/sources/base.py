@@ -22,7 +22,9 @@ from assess.sources.values import Texts, Words
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
 Rows = list[Row]
+Keyed = dict[str, Row]  # by an id or a name
 FrameRow = tuple[str, Row]  # the name of a frame, and a row of it
+FrameRows = list[FrameRow]
 Lists = dict[str, Rows]  # rows by their frame, or by what else they have in common
 Listed = TypeVar("Listed", bound=Sized)
 
@@ -134,7 +136,7 @@ class Call:
     def fail(self, error: Exception) -> str:
         """Record an error that does not end the call, and return its coverage status."""
         # an error after the deadline is most often its effect, such as a closed socket
-        if self._deadline is not None and not self._deadline.left:
+        if self._deadline and not self._deadline.left:
             error = TimeoutError("no answer in time")
         self._failures.append(self._classify(error))
         return str(self._failures[-1]["status"])
@@ -147,7 +149,7 @@ class Call:
     def __enter__(self) -> Self:
         self._start = time.monotonic()
         self._before = {"failures": len(self._failures), "rows": self.row.get("rows", 0)}
-        if self._client is not None:
+        if self._client:
             self.watch(self._client)
         if not self._is_settled:
             self.row["status"] = "timeout"
@@ -164,7 +166,7 @@ class Call:
     ) -> bool:
         seconds = self.row.get("seconds", 0.0) + time.monotonic() - self._start
         self.row["seconds"] = round(seconds, 3)
-        if self._client is not None:
+        if self._client:
             self.count(
                 requests=self._client.requests_n - self._before["requests"],
                 retries=self._client.retries_n - self._before["retries"],
@@ -347,14 +349,7 @@ def type_of(label: str) -> str:
 
 
 @cache
-def forms_of(source: str) -> Texts:
-    """Return the form of the entries of each list that a type of source reads, by list name."""
-    listed = csv_records.rows("forms")
-    return {row["list"]: row["form"] for row in listed if row["source"] == source}
-
-
-@cache
-def built_in() -> dict[str, Row]:
+def built_in() -> Keyed:
     """Return what `types.toml` says about each type of source of this package."""
     listed = (files("assess.sources") / "types.toml").read_text("utf-8")
     return tomllib.loads(listed)
@@ -411,7 +406,8 @@ class Source:
     @property
     def forms(self) -> Texts:
         """Forms of the lists in its payloads whose entries become rows, as `spoiled` takes them."""
-        return forms_of(self.type)
+        listed = csv_records.rows("forms")
+        return {row["list"]: row["form"] for row in listed if row["source"] == self.type}
 
     def check(self, options: Row) -> list[str]:
         """List the problems of a table, before anything is asked."""

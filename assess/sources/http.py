@@ -248,7 +248,7 @@ def open_web(asked: Asked, token: str = "Bearer {}", *, call: Call | None = None
     headers = {}
     options = asked.options
     if name := options.get("token_file"):
-        secret = _read_secret(asked.base / name)
+        secret = read_secret(asked.base / name)
         # An error about the header would show it.
         if not secret.isprintable() or " " in secret:
             raise DumpError("the token_file holds more than a token")
@@ -262,12 +262,12 @@ def open_web(asked: Asked, token: str = "Bearer {}", *, call: Call | None = None
         headers[header] = form.format(secret)
     ca = asked.base / options["ca"] if options.get("ca") else None
     web = Web(str(options["endpoint"]), asked.deadline, headers=headers, ca=ca)
-    if call is not None:
+    if call:
         call.watch(web)
     return web
 
 
-def _read_secret(file: Path) -> str:
+def read_secret(file: Path) -> str:
     """Read a token; an error says which option names the file."""
     try:
         return read_limited(file, MAX_MAP_BYTES).decode().strip()

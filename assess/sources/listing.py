@@ -185,10 +185,8 @@ class ListSource(Source):
             call.status("unsupported", f"it is no dump; make one: {command}")
             return
         documents = read_documents(file, call.row)
-        lose(
-            call,
-            spoiled({"entries": self.checked(documents)}, {"entries": "", **self.forms}),
-        )
+        read = {"entries": self.checked(documents)}
+        lose(call, spoiled(read, {"entries": "", **self.forms}))
         for document in filter(None, dicts(documents)):
             kinds = list(self.sort(document))
             if not kinds:  # it is of something else

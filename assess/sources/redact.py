@@ -169,14 +169,12 @@ def scrub(text: str) -> str:
     if len(head) < len(text):  # half a word may be half a secret, of no known shape
         head = head.rpartition(" ")[0] + " …"
     line = mask(" ".join(head.split()))
-    line = _ASSIGNED.sub(_without_value, line)
+    # "shop/web-secret (Secret)" has no value
+    line = _ASSIGNED.sub(
+        lambda found: found[0] if _KIND.fullmatch(found[2]) else found[1] + REDACTED, line
+    )
     line = _BEARER.sub(_without_credential, line)
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
-
-
-def _without_value(found: Any) -> str:
-    # "shop/web-secret (Secret)" has no value
-    return found[0] if _KIND.fullmatch(found[2]) else found[1] + REDACTED
 
 
 def _without_credential(found: Any) -> str:

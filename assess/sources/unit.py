@@ -24,7 +24,7 @@ from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
-from assess.sources.values import Texts, Words, dig, integer, joined, text
+from assess.sources.values import Texts, Words, dig, integer, joined, only, text
 from assess.sources.volumes import Mount, volume_id
 
 
@@ -324,7 +324,7 @@ def _merged(group: Rows) -> Row:
     checked = {member["health_checked"] for member in group} - {None}
     row["health_checked"] = all(checked) if checked else None
     platforms = {member["platform"] for member in group}
-    row["platform"] = platforms.pop() if len(platforms) == 1 else "mixed"
+    row["platform"] = only(platforms) or "mixed"
     # ports make the kind "web", and a store has ports, too
     row["kind"] = row["kind"] if row["stateful"] is False else None
     return row
@@ -346,11 +346,13 @@ _DECISIVE = {
 }
 
 
-def ports_of(bindings: Iterable[Row]) -> Iterator[str]:
+def ports_of(
+    bindings: Iterable[Row], inside: str = "containerPort", outside: str = "hostPort"
+) -> Iterator[str]:
     """Yield ``8080->80/tcp`` for ports of the host, and ``80/tcp`` for others."""
     for binding in bindings:
-        inner = integer(binding, "containerPort")
-        outer = integer(binding, "hostPort")
+        inner = integer(binding, inside)
+        outer = integer(binding, outside)
         if inner:
             published = f"{outer}->" if outer else ""
             yield f"{published}{inner}/{text(binding, 'protocol').lower() or 'tcp'}"

@@ -5,17 +5,19 @@ All readers follow keys and positions first: ``text(pod, "metadata", "name")``.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from assess.sources.csv_records import lookup, rows, vocabulary
 
+T = TypeVar("T")
 Step = str | int  # a key of an object, or a position in a list
 Object = dict[str, Any]  # of a payload
 Words = tuple[str, ...]
 Texts = dict[str, str]  # by name, such as labels, tags and variables
+TextLists = dict[str, list[str]]  # by name
 MIB = 2**20
 MAX_CELL = 200  # characters of a name or a version; more is no name
 _NANO = 1e9
@@ -123,6 +125,11 @@ def whole(value: Any, *path: Step) -> int | None:
 def first_known(*values: Any) -> Any:
     """Return the first value that is not None; None without any."""
     return next((value for value in values if value is not None), None)
+
+
+def only(found: Collection[T]) -> T | None:
+    """Return the only one; None where there is another, or none."""
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def is_true(value: Any) -> bool:

@@ -3,13 +3,13 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from assess.inventory import LASTING
 from assess.linear import Linear
-from assess.sources.values import picked, text
+from assess.sources.values import dicts, picked, text
 
 NFS = "nfs:"
 _SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers
@@ -37,6 +37,14 @@ class Mount:
     size_bytes: int | None = None
 
 
+def volume_mounts(container: Any) -> Iterator[tuple[Mount, str]]:
+    """Yield the mounts of a container in the form of Kubernetes, each with its volume's name."""
+    for entry in dicts(container, "volumeMounts"):
+        name = text(entry, "name") or text(entry, "volumeName")
+        is_writable = entry.get("readOnly") is not True
+        yield Mount(text(entry, "mountPath"), "", is_writable=is_writable), name
+
+
 COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part
 
 
@@ -46,10 +54,10 @@ def split_volume(text: str) -> Mount | None:
     source, target, options = (*COLON.split(text), "", "")[:3]
     if not target:
         return None
-    is_path = re.search(r"[/\\]", source) is not None
+    is_path = re.search(r"[/\\]", source)
     return Mount(
-        target=target,
-        type="bind" if is_path else "volume",
+        target,
+        "bind" if is_path else "volume",
         source=source if is_path else "",
         volume=None if is_path else source or None,
         is_writable="ro" not in options.split(","),
@@ -63,8 +71,8 @@ def mount_of(options: Mapping[str, Any], *, is_writable: bool) -> Mount:
     is_volume = kind == "volume"
     source = own["source"] or ""
     return Mount(
-        target=own["target"] or "",
-        type=kind,
+        own["target"] or "",
+        kind,
         source="" if is_volume else source,
         volume=source or None if is_volume else None,
         is_writable=is_writable,

@@ -104,8 +104,8 @@ def _merged_mappings(value: yaml.Node, node: yaml.MappingNode) -> list[yaml.Mapp
 def _by_key(pairs: Iterable[_Pair]) -> dict[Hashable, _Pair]:
     """Index pairs by their key, so that merges of merges never hold a key twice."""
     # Without this, ten lists of ten merges each would make a small file a huge one.
-    return {_identity(key): (key, value) for key, value in pairs}
-
-
-def _identity(key: yaml.Node) -> Hashable:
-    return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+    found: dict[Hashable, _Pair] = {}
+    for key, value in pairs:
+        is_scalar = isinstance(key, yaml.ScalarNode)
+        found[(key.tag, key.value) if is_scalar else id(key)] = (key, value)
+    return found

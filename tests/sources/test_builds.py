@@ -230,5 +230,6 @@ def test_of_secrets_only_the_names_are_kept(build):
 
 def test_instructions_keep_their_flags():
     (found,) = instructions("COPY --from=x --chown=1:1 --link a b")
-    assert (found.flag("from"), found.flag("link"), found.text) == ("x", "", "a b")
+    flags = dict(found.flags)
+    assert (flags["from"], flags["link"], found.text) == ("x", "", "a b")
     assert expand(r"\$A$B", {"B": "b"}) == "$Ab"

@@ -201,6 +201,27 @@ def test_mounts_tell_data_from_scratch(shop):
     assert not any("serviceaccount" in m["destination"] for m in shop.rows["mounts"])
 
 
+def test_volumes_that_a_release_drops_are_told_by_name(tmp_path):
+    sources = {"src": {"gitRepo": {"repository": "x"}}, "conf": {"configMap": {}}}
+    sources |= {"flex": {"flexVolume": {"driver": "acme.example/disk"}}}
+    sources |= {"csi": {"csi": {"driver": "csi.acme.example"}}}
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in sources]
+    volumes = [{"name": name, **source} for name, source in sources.items()]
+    pod = {"containers": [{"name": "a", "image": "a:1", "volumeMounts": mounts}]}
+    pod |= {"nodeName": "n", "volumes": volumes}
+    meta = {"name": "a", "namespace": "shop", "uid": "1"}
+    one = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": pod}
+    (tmp_path / "pods.json").write_text(json.dumps({"kind": "List", "items": [one]}))
+    found = collect(tmp_path, path="pods.json").rows["mounts"]
+    shown = {m["destination"]: (m["type"], m["driver"], m["read_only"]) for m in found}
+    assert shown == {
+        "/src": ("gitRepo", None, True),
+        "/conf": ("config", None, True),
+        "/flex": ("volume", "flexVolume", False),
+        "/csi": ("volume", "csi.acme.example", False),
+    }
+
+
 def test_addresses_in_environments_are_calls(shop):
     rows = shop.rows["dependencies"]
     edges = {

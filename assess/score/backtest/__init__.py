@@ -145,7 +145,7 @@ def backtest(
     >>> assess.backtest(inventory, policy, previous=previous).frame.loc["brier", "verdict"]
     'no predictive value shown yet'
     """
-    hint = "name one with --previous, dated before the incidents to predict"
+    hint = "name a snapshot with --previous, dated before the incidents to predict"
     if previous is None:
         raise AssessError("a back-test needs an earlier snapshot", hint=hint)
     if previous.snapshot_at >= inventory.snapshot_at:

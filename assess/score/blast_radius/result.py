@@ -16,7 +16,7 @@ from assess.errors import AssessError
 from assess.score.blast_radius.placement import KINDS
 from assess.score.blast_radius.topology import Topology
 from assess.score.result import Explanation, Result, plain_by, with_ends
-from assess.words import element_label, number, records, sentence_list
+from assess.words import element_label, element_name, number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
@@ -275,7 +275,7 @@ def path_text(steps: DataFrame) -> str:
     """Return a path such as ``host h1 -> database -> shop``."""
     if steps.empty:
         return ""
-    first = str(steps["because"].iloc[0])
+    first = element_name(str(steps["because"].iloc[0]))
     return " -> ".join([first, *steps["service_id"].astype("str")])
 
 

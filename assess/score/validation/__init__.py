@@ -252,8 +252,9 @@ def calibrate(
     names += [*with_ends("predicted"), "next_lo", "next_hi"]
     table = DataFrame(rows, columns=[*names, "services_n", "beside"])
     slack = 1e-9  # sums of shares round
-    inside = table["observed"].between(table["next_lo"] - slack, table["next_hi"] + slack)
-    return table.assign(inside=inside.astype("boolean").mask(table["next_lo"].isna()))
+    low = table["next_lo"]
+    inside = table["observed"].between(low - slack, table["next_hi"] + slack)
+    return table.assign(inside=inside.astype("boolean").mask(low.isna()))
 
 
 def _pairs(

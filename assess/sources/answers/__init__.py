@@ -10,7 +10,7 @@ from assess.sources.answers import forms, sbom, scanners, vex
 from assess.sources.base import (
     Asked,
     Call,
-    FrameRow,
+    FrameRows,
     Row,
     Rows,
     Source,
@@ -25,7 +25,7 @@ from assess.sources.dumps import (
 from assess.sources.http import open_web
 from assess.sources.values import Words, as_list, dicts
 
-SCANNERS: dict[str, Callable[[Row, forms.Context], list[FrameRow]]] = {
+SCANNERS: dict[str, Callable[[Row, forms.Context], FrameRows]] = {
     "docker-bench": scanners.of_docker_bench,
     "trivy": scanners.of_trivy,
     "scorecard": scanners.of_scorecard,

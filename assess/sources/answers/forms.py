@@ -48,11 +48,6 @@ class Rule:
     target: str  # id of a check, or a column such as ``engines.live_restore``
     values: Texts  # result of the tool -> risk, or cell of that column
 
-    @property
-    def is_column(self) -> bool:
-        """Whether it fills a column, in place of answering a check."""
-        return self.target.startswith(("engines.", "images.", "services."))
-
     def of_number(self, number: float) -> str | None:
         """Map a number to the risk of the highest threshold it reaches (8=green 0=red)."""
         bounds = {float(bound): value for bound, value in self.values.items()}
@@ -199,11 +194,9 @@ def resources(values: Iterable[Any]) -> Rows:
 
 
 def _kind(value: Any) -> str:
-    if not isinstance(value, dict):
-        return ""
-    if isinstance(value.get("sections"), list):
+    if isinstance(dig(value, "sections"), list):
         return "assessment" if "questionnaire" in value else "questionnaire"
-    if not isinstance(value.get("name"), str) or "id" not in value:
+    if not isinstance(dig(value, "name"), str) or "id" not in value:
         return ""
     is_archetype = "criteria" in value or "applications" in value
     return "archetype" if is_archetype else "application"

@@ -14,7 +14,7 @@ from assess.image_ref import DEFAULT_REGISTRY, ImageRef, parse_image
 from assess.sources.answers import vex
 from assess.sources.answers.forms import Context
 from assess.sources.answers.images import ADDRESS, BASE, DIGEST, image_of, reference
-from assess.sources.base import FrameRow, Row, Rows
+from assess.sources.base import FrameRow, FrameRows, Row
 from assess.sources.values import Texts, dicts, moment, table, text, texts, without_none
 
 _DOCTYPE = b"<!DOCTYPE"
@@ -71,12 +71,10 @@ def _row(image: ImageRef, **values: Any) -> FrameRow:
 
 def _system(name: str, version: str) -> str | None:
     """Name the base image of an operating system, such as ``debian:12``."""
-    if not name or not version:
-        return None
-    return f"{name}:{version}".lower()
+    return f"{name}:{version}".lower() if name and version else None
 
 
-def of_cyclonedx(report: Row, context: Context) -> list[FrameRow]:
+def of_cyclonedx(report: Row, context: Context) -> FrameRows:
     """Return the image that a document of CycloneDX is about, and its statements."""
     if report.get("bomFormat") != "CycloneDX":
         return []
@@ -89,11 +87,16 @@ def of_cyclonedx(report: Row, context: Context) -> list[FrameRow]:
         return rows
     notes = _properties([component, table(report, "metadata")])
     findings = vex.findings_of_cyclonedx(report)
+    systems = (
+        _system(text(component, "name"), text(component, "version"))
+        for component in dicts(report, "components")
+        if text(component, "type") in _SYSTEM
+    )
     row = _row(
         image,
         sbom_format="cyclonedx" if dicts(report, "components") else None,
         serial=text(report, "serialNumber") or None,
-        base_name=notes.get("name") or _system_of(dicts(report, "components")),
+        base_name=notes.get("name") or next(systems, None),
         base_digest=notes.get("digest"),
         created_at=moment(notes, "created"),
         findings=findings or None,
@@ -125,14 +128,7 @@ def _properties(parts: Iterable[Row]) -> Texts:
     }
 
 
-def _system_of(components: Rows) -> str | None:
-    for component in components:
-        if text(component, "type") in _SYSTEM:
-            return _system(text(component, "name"), text(component, "version"))
-    return None
-
-
-def of_spdx(report: Row, context: Context) -> list[FrameRow]:
+def of_spdx(report: Row, context: Context) -> FrameRows:
     """Return the image that a document of SPDX describes."""
     if isinstance(report.get("@graph"), list):
         packages = [_of_spdx3(entry) for entry in dicts(report, "@graph")]
@@ -169,9 +165,7 @@ def _image_of_package(package: Row) -> ImageRef | None:
     image = image_of(
         *purls, *(n for n in noted if "/" in n or "@" in n), tagged, name, version, *sums
     )
-    if image.repository is None and image.digest is None:
-        return None
-    return image
+    return image if image.repository or image.digest else None
 
 
 def _of_spdx3(entry: Row) -> Row:
@@ -192,7 +186,7 @@ def _of_spdx3(entry: Row) -> Row:
     }
 
 
-def of_signature(report: Row, context: Context) -> list[FrameRow]:
+def of_signature(report: Row, context: Context) -> FrameRows:
     """Return a signed image, from ``cosign verify`` or from an attestation and its payload."""
     # Nobody verifies here: the row says that somebody signed, and not that the key is a
     # good one.
@@ -210,7 +204,7 @@ def of_signature(report: Row, context: Context) -> list[FrameRow]:
     predicate = table(statement, "predicate")
     wrapped = [*of_cyclonedx(predicate, context), *of_spdx(predicate, context)]
     formats = [row.get("sbom_format") for _, row in wrapped]
-    found: list[FrameRow] = [
+    found: FrameRows = [
         _row(image, signed=True, sbom_format=next(filter(None, formats), None))
         for image in images
         if image.digest
@@ -228,7 +222,7 @@ def _payload(envelope: Row) -> Row:
     return table(decoded)
 
 
-def of_any(report: Row, context: Context) -> list[FrameRow]:
+def of_any(report: Row, context: Context) -> FrameRows:
     """Return the rows of a document of any of these formats, or of VEX."""
     for read in (of_cyclonedx, of_spdx, of_signature):
         if found := read(report, context):

@@ -23,7 +23,7 @@ from assess.sources.answers.forms import (
     worst,
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
-from assess.sources.base import FrameRow, Row, Rows
+from assess.sources.base import FrameRows, Row, Rows
 from assess.sources.values import (
     Words,
     as_list,
@@ -50,12 +50,12 @@ def _answer(rule: Rule, risk: str, about: About, answer: str | None) -> Row:
     return {"about": about, "question": rule.target, "risk": risk, "answer": answer}
 
 
-def _kept(answers: Iterable[Row], **shared: Any) -> list[FrameRow]:
+def _kept(answers: Iterable[Row], **shared: Any) -> FrameRows:
     """Keep the riskiest answers, each with the columns that a report's answers share."""
     return [("answers", row) for row in worst(answer | shared for answer in answers)]
 
 
-def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
+def of_docker_bench(report: Row, context: Context) -> FrameRows:
     """Return the findings of the benchmark of one host, on its engine and its containers."""
     # The report does not name its host: the file does, or ``host_id``.
     if "dockerbenchsecurity" not in report:
@@ -68,16 +68,19 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
         rule = context.rule(description)
         result = cell(test, "result").upper()
         context.unmapped += rule is None
-        if rule is None or result not in rule.values:
+        if not rule or result not in rule.values:
             continue
         value = rule.values[result]
-        if rule.is_column:
+        frame, _, column = rule.target.partition(".")
+        if frame in ("engines", "images", "services"):
             number_or_text = int(value) if value.isdigit() else value
             column_value = {"true": True, "false": False}.get(value, number_or_text)
-            engine[rule.target.partition(".")[2]] = column_value
+            engine[column] = column_value
             continue
-        for item in texts(test, "items"):
-            about = _about_item(item, context.host_id)
+        for item in map(str.strip, texts(test, "items")):
+            about: About = (("container", context.host_id, item),)
+            if image := re.fullmatch(r"\[(.+)\]", item):
+                about = _image_keys(parse_image(image[1]))
             answers.append(_answer(rule, value, about, f"{result}: {description}"))
     when = moment_of(report, "end") or moment_of(report, "start")
     rows = _kept(answers, answered_at=when or context.file_time, source="docker-bench")
@@ -87,14 +90,7 @@ def of_docker_bench(report: Row, context: Context) -> list[FrameRow]:
     return rows
 
 
-def _about_item(item: str, host_id: str) -> About:
-    """Return the image in brackets, or the container, that an item names."""
-    if image := re.fullmatch(r"\[(.+)\]", item.strip()):
-        return _image_keys(parse_image(image[1]))
-    return (("container", host_id, item.strip()),)
-
-
-def of_trivy(report: Row, context: Context) -> list[FrameRow]:
+def of_trivy(report: Row, context: Context) -> FrameRows:
     """Return the findings of a scan of one image, or of the images of a cluster."""
     scans = [report]
     listed = dicts(report, "items") or [report]
@@ -138,7 +134,7 @@ def _of_cluster(resource: Row) -> Row:
     return {**resource, "SchemaVersion": 2, "ArtifactName": name, "Metadata": images[0]}
 
 
-def _of_scan(report: Row, when: datetime | None, context: Context) -> list[FrameRow]:
+def _of_scan(report: Row, when: datetime | None, context: Context) -> FrameRows:
     name = report.get("ArtifactName")
     if "SchemaVersion" not in report or not isinstance(name, str):
         return []
@@ -157,7 +153,7 @@ def _of_scan(report: Row, when: datetime | None, context: Context) -> list[Frame
         **_vulnerabilities(results),
     )
     about = _image_keys(image, identifier)
-    if any(_secrets_n(result) for result in results):
+    if any(dicts(result, "Secrets") for result in results):
         rows.append(("services", {"about": about, "secrets_in_image": True}))
     answers = [
         _answer(rule, risk, about, summary)
@@ -173,7 +169,7 @@ def _id_of(image: Row, key: str) -> str:
     return found[0] if found else ""
 
 
-def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> list[FrameRow]:
+def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> FrameRows:
     """Return the row of a scanned image; none where neither digest, id nor tag identifies it."""
     digest = image.digest or identifier
     if not image.repository or not (digest or image.tag):
@@ -189,7 +185,7 @@ def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> list[FrameR
     return [("images", row | columns)]
 
 
-def of_grype(report: Row, _: Context) -> list[FrameRow]:
+def of_grype(report: Row, _: Context) -> FrameRows:
     """Return the vulnerabilities by severity that Grype found in one image."""
     matches = report.get("matches")
     target = table(report, "source", "target")
@@ -202,14 +198,13 @@ def of_grype(report: Row, _: Context) -> list[FrameRow]:
     return _image_rows(image, identifier, arch=arch, **_counted(findings))
 
 
-def of_syft(report: Row, _: Context) -> list[FrameRow]:
+def of_syft(report: Row, _: Context) -> FrameRows:
     """Return the image whose packages Syft listed in its own form."""
     if cell(report, "descriptor", "name") != "syft":
         return []
     source = table(report, "source")
-    target = table(source, "metadata") or table(
-        source, "target"
-    )  # the latter before 0.85
+    # the latter before 0.85
+    target = table(source, "metadata") or table(source, "target")
     system = [cell(report, "distro", "id"), cell(report, "distro", "versionID")]
     return _image_rows(
         _image_of_target(target),
@@ -272,17 +267,13 @@ def _findings(result: Row, context: Context) -> Iterable[tuple[Rule, str, str]]:
         context.unmapped += rule is None
         if rule and status in rule.values:
             yield rule, rule.values[status], f"{status}: {identifier}"
-    if secrets_n := _secrets_n(result):
+    if secrets_n := len(dicts(result, "Secrets")):
         context.redacted += secrets_n
         if rule := context.rule("SECRET"):
             yield rule, rule.values.get("FAIL", "red"), f"{secrets_n} secrets found"
 
 
-def _secrets_n(result: Row) -> int:
-    return len(dicts(result, "Secrets"))
-
-
-def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
+def of_scorecard(report: Row, context: Context) -> FrameRows:
     """Return the results of the checks of a repository; -1 is Scorecard's unknown."""
     name = cell(report, "repo", "name")
     if not name or not isinstance(report.get("checks"), list):
@@ -294,7 +285,7 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
         title = cell(check, "name")
         rule = context.rule(title)
         score = check.get("score")
-        if rule is None or isinstance(score, bool) or not isinstance(score, int | float):
+        if not rule or isinstance(score, bool) or not isinstance(score, int | float):
             context.unmapped += 1
             continue
         risk = rule.of_number(score) if score >= 0 else None
@@ -303,7 +294,7 @@ def of_scorecard(report: Row, context: Context) -> list[FrameRow]:
     return _kept(answers, answered_at=when, source="scorecard", source_ref=name)
 
 
-def of_xeol(report: Row, context: Context) -> list[FrameRow]:
+def of_xeol(report: Row, context: Context) -> FrameRows:
     """Return whether an image has packages past their end of life."""
     target = dig(report, "source", "target")
     matches = report.get("matches")
@@ -361,7 +352,7 @@ def analysis_in(values: list[Any], file: Path) -> Rows:
     return [{"application": name, "rulesets": rulesets}]
 
 
-def of_kantra(report: Row, context: Context) -> list[FrameRow]:
+def of_kantra(report: Row, context: Context) -> FrameRows:
     """Return the demanded changes, and the mandatory ones, by the ids of the rules."""
     rulesets = [entry for entry in dicts(report, "rulesets") if _is_ruleset(entry)]
     if not rulesets:

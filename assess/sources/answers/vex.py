@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from assess.image_ref import ImageRef, parse_image
 from assess.sources.answers.images import image_of
-from assess.sources.base import Batch, Batches, FrameRow, Row, belonging, rows_of
+from assess.sources.base import Batch, Batches, FrameRows, Row, belonging, rows_of
 from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, listed, moment, picked, table, text, texts
 
@@ -68,15 +68,12 @@ def _is_package(address: str, finding: Finding) -> bool:
     if not address.startswith("pkg:"):
         return address == finding.ref
     wanted, version = _parts(address)
+    known = (finding.package, finding.version)
     if finding.purl:
-        known, known_version = _parts(finding.purl)
-        if wanted != known:
-            return False
-        return version in ("", known_version)
-    name = wanted.rpartition("/")[2]
-    if name != finding.package:
-        return False
-    return version in ("", finding.version)
+        known = _parts(finding.purl)
+    else:
+        wanted = wanted.rpartition("/")[2]
+    return wanted == known[0] and version in ("", known[1])
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -104,11 +101,11 @@ def _is_image(product: str, image: Row) -> bool:
     return bool(is_here) and named.tag in (None, ref.tag)
 
 
-def _rows(statements: Iterable[Statement]) -> list[FrameRow]:
+def _rows(statements: Iterable[Statement]) -> FrameRows:
     return [(FRAME, {"statement": statement}) for statement in statements]
 
 
-def of_cyclonedx(report: Row, product: str) -> list[FrameRow]:
+def of_cyclonedx(report: Row, product: str) -> FrameRows:
     """Return the analyses of the vulnerabilities of a document, which is about a product."""
     at = moment(report, "metadata", "timestamp") or _NEVER
     root = text(report, "metadata", "component", "bom-ref")
@@ -159,7 +156,7 @@ def _ids_of(entry: Row) -> frozenset[str]:
     return frozenset(filter(None, [text(entry, "id"), *others]))
 
 
-def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> list[FrameRow]:
+def of_openvex(report: Row, images: Iterable[ImageRef] = ()) -> FrameRows:
     """Return the statements of OpenVEX; those without a product are about the images given."""
     context = report.get("@context")
     if "openvex" not in str(context) or not isinstance(context, str | list):
@@ -204,7 +201,7 @@ def _ids_of_openvex(value: Any) -> frozenset[str]:
     return frozenset(filter(None, [*names, *texts(value, "aliases")]))
 
 
-def of_csaf(report: Row) -> list[FrameRow]:
+def of_csaf(report: Row) -> FrameRows:
     """Return the product states of a CSAF document, such as one of the category csaf_vex."""
     if not text(report, "document", "category").startswith("csaf"):
         return []
@@ -343,13 +340,10 @@ def _places(row: Row, index: _Index) -> list[Place]:
     """List the images of a row: by digest, else by reference if it has no digest."""
     image: ImageRef = row["image"]
     if image.digest:
-        known = index.get(image.digest)
         own = (str(row["registry"]), str(image.repository), image.digest)
-        if known or image.repository is None:
-            return list(known or ())
-        return [own]
-    tag = image.tag or "latest"
-    return list(index.get((image.registry, image.repository, tag), ()))
+        return list(index.get(image.digest) or ([own] if image.repository else ()))
+    place = (image.registry, image.repository, image.tag or "latest")
+    return list(index.get(place, ()))
 
 
 def _judged(row: Row, statements: Statements) -> Row:

@@ -118,7 +118,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
         login = None
         with batch.call(account, "session", classify=classify) as call:
             login = Login(profile, options.get("endpoint_url"))
-        if login is None:
+        if not login:
             continue
         batch.coverage.remove(call.row)  # nothing was asked yet
         regions = as_list(options, "regions") or as_list(login.region)

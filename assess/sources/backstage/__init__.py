@@ -25,6 +25,7 @@ from assess.sources.dumps import (
 from assess.sources.http import Web, open_web
 from assess.sources.listing import lose
 from assess.sources.values import (
+    TextLists,
     Texts,
     Words,
     as_list,
@@ -36,6 +37,7 @@ from assess.sources.values import (
     number,
     table,
     text,
+    without_none,
 )
 
 RULE = "backstage"
@@ -225,7 +227,7 @@ def _target(relation: Any) -> Any:
 def to_ref(text: Any, kind: str, namespace: str = "default") -> str:
     """Write a reference ``[kind:][namespace/]name`` in full and in lower case; empty if none."""
     parts = _REF.fullmatch(text.strip()) if isinstance(text, str) else None
-    if parts is None or not _NAME.fullmatch(parts["name"]):
+    if not parts or not _NAME.fullmatch(parts["name"]):
         return ""
     place = f"{parts['kind'] or kind}:{parts['namespace'] or namespace}"
     return f"{place}/{parts['name']}".lower()
@@ -272,24 +274,20 @@ def to_service(entity: Entity, kept: Kept) -> Row:
     """Convert a component to a row of services; missing facts stay unknown."""
     notes = _notes(entity)
     stage = dig(entity.raw, "spec", "lifecycle")
+    teams = filter(_NAME.fullmatch, (leaf(notes.get(key, "")) for key in _TEAMS))
     row = {
-        "owner": _owner(entity, kept) or _team(notes),
+        "owner": _owner(entity, kept) or next(teams, None),
         "tier": _read_first(notes, kept.tier_keys, to_tier, kept),
         "criticality": _read_first(notes, kept.criticality_keys, _weight, kept),
         "runbook": _has_runbook(entity, notes) or None,
         "lifecycle": stage if isinstance(stage, str) and _NAME.fullmatch(stage) else None,
         "kind": _SERVICE_KINDS.get(entity.type),
     }
-    used = [
-        k
-        for k in (*ALIASES, *_TEAMS, *kept.tier_keys, *kept.criticality_keys)
-        if k in notes
-    ]
-    kept.redacted += max(len(notes) - len(used), 0)
+    used = {*ALIASES, *_TEAMS, *kept.tier_keys, *kept.criticality_keys}
+    kept.redacted += len(notes.keys() - used)
     kept.redacted += bool(dig(entity.raw, "metadata", "description"))
     kept.redacted += len(listed(entity.raw, "metadata", "links"))
-    known = {column: value for column, value in row.items() if value is not None}
-    return {"names": (entity.name, *_aliases(entity, notes)), **known}
+    return {"names": (entity.name, *_aliases(entity, notes)), **without_none(row)}
 
 
 def _read_first(
@@ -346,12 +344,6 @@ def _owner(entity: Entity, kept: Kept) -> str | None:
     return leaf(ref)
 
 
-def _team(notes: Texts) -> str | None:
-    """Return the team that another system has for it; None where it names none."""
-    paths = [leaf(notes.get(key, "")) for key in _TEAMS]
-    return next(filter(_NAME.fullmatch, paths), None)
-
-
 def _has_runbook(entity: Entity, notes: Texts) -> bool:
     """Return whether a link or an annotation is a runbook; documentation alone need not be one."""
     # A runbook may exist without a link: unknown, not False.
@@ -369,22 +361,19 @@ def to_dependencies(entities: dict[str, Entity]) -> Rows:
     for src, dst, declared in edges:
         caller = entities.get(src)
         callee = entities.get(dst)
-        if caller is None or not caller.is_service or src == dst:
+        if not caller or not caller.is_service or src == dst:
             continue
-        if callee is not None and callee.is_library:
+        if callee and callee.is_library:
             continue
         kind = declared
-        if callee is not None and callee.kind == "resource" and declared == "declared":
+        if callee and callee.kind == "resource" and declared == "declared":
             kind = _RESOURCES.get(callee.type, declared)
-        rows.append(
-            {
-                "src": caller.name,
-                "dst": callee.name if callee else Entity.named(dst),
-                "kind": kind,
-                "evidence": RULE,
-                "confidence": CONFIDENCE,
-            }
-        )
+        row: Row = {
+            "src": caller.name,
+            "dst": callee.name if callee else Entity.named(dst),
+        }
+        row |= {"kind": kind, "evidence": RULE, "confidence": CONFIDENCE}
+        rows.append(row)
     return rows
 
 
@@ -403,7 +392,7 @@ def _needs(entities: Iterable[Entity]) -> Iterator[Edge]:
 
 def _calls(entities: Iterable[Entity]) -> Iterator[Edge]:
     """Join consumers of an interface with its providers; without one, by the interface's name."""
-    providers: dict[str, list[str]] = {}
+    providers: TextLists = {}
     consumers = []
     for entity in entities:
         for ref in entity.related("providesApi", "providesApis", "api"):

@@ -32,10 +32,6 @@ class Instruction:
     text: str
     flags: tuple[tuple[str, str], ...] = ()
 
-    def flag(self, name: str) -> str:
-        """Return the value of a flag; empty without one."""
-        return dict(self.flags).get(name, "")
-
 
 @dataclass
 class Stage:
@@ -43,7 +39,6 @@ class Stage:
 
     base: str | None  # image or name of a stage; None where a variable hides it
     name: str
-    platform: str = ""
     copied_from: list[str] = field(default_factory=list)
     # what runs, and files written in place
     texts: list[str] = field(default_factory=list)
@@ -179,7 +174,7 @@ def _read_instruction(build: Build, outside: Variables, found: Instruction) -> N
 
 
 def _take_copy(stage: Stage, found: Instruction) -> None:
-    if source := found.flag("from"):
+    if source := dict(found.flags).get("from"):
         stage.copied_from.append(expand(source, stage.variables))
     target = found.text.partition("\n")[0].split(" ")[-1].strip("\"'] ")
     is_list = target.startswith(("/etc/apt/", "/etc/yum.repos.d", "/etc/apk/"))
@@ -197,11 +192,10 @@ def _stage(build: Build, outside: Variables, found: Instruction) -> Stage:
     base = expand(words[0], outside)
     is_named = len(words) > 2 and words[1].upper() == "AS"
     name = words[2] if is_named else str(len(build.stages))
-    platform = expand(found.flag("platform"), outside)
     named = [stage for stage in build.stages if stage.name.lower() == base.lower()]
     inherited = dict(named[0].variables) if named else {}
     known = None if _UNKNOWN in base else base
-    return Stage(known, name, platform=platform, variables=inherited)
+    return Stage(known, name, variables=inherited)
 
 
 def _take_arguments(build: Build, outside: Variables, text: str) -> None:

@@ -245,8 +245,8 @@ def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
             name = str(options.get("name") or name)
         export = nfs_export(table(options, "driver_opts"))
         yield Mount(
-            target=target,
-            type=volume["type"],
+            target,
+            volume["type"],
             source="" if name else source,
             volume=name,
             driver=text(options, "driver") or None,

@@ -38,7 +38,7 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "command": _command,
         "entrypoint": _command,
         "extra_hosts": _extra_hosts,
-        "configs": lambda value: list(map(_config, as_list(value))),
+        "configs": lambda value: [str(dig(i, "source") or i) for i in as_list(value)],
         "depends_on": lambda value: {
             n: as_mapping(o) for n, o in as_mapping(value).items()
         },
@@ -90,10 +90,6 @@ def _extra_hosts(value: Any) -> Texts:
         return {str(name): str(address) for name, address in value.items()}
     pairs = (re.split(r"[:=]", str(item), maxsplit=1) for item in as_list(value))
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
-
-
-def _config(item: Any) -> str:
-    return str(item.get("source") if isinstance(item, dict) else item)
 
 
 def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:

@@ -41,6 +41,7 @@ _ENV_LINE = re.compile(
     r"(?:'(?P<literal>[^']*)'|\"(?P<quoted>(?:\\.|[^\"\\])*)\"|(?P<bare>[^\r\n]*))",
     re.MULTILINE | re.DOTALL,
 )
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
 
 
@@ -202,16 +203,14 @@ def read_env(text: str, env: Texts | None = None, limits: Limits | None = None) 
         value = line["literal"]
         if value is None:
             if line["quoted"] is not None:
-                template = re.sub(r"(?s)\\(.)", _unescape, line["quoted"])
+                template = _ESCAPED.sub(
+                    lambda found: _ESCAPES.get(found[1], found[0]), line["quoted"]
+                )
             else:
                 template = re.split(r"(?:^|[ \t])#", line["bare"], maxsplit=1)[0].strip()
             value = interpolate(template, known, set(), limits)
         values[line["name"]] = value
     return values
-
-
-def _unescape(escape: re.Match[str]) -> str:
-    return _ESCAPES.get(escape[1], escape[0])
 
 
 class _TextLoader(Loader):
@@ -340,7 +339,7 @@ class _Reader:
         base = extends if isinstance(extends, dict) else {"service": extends}
         wanted = str(base.get("service"))
         origin = self._find(wanted, base.get("file"), place)
-        if origin is None or len(trail) > MAX_EXTENDS or (origin.file, wanted) in trail:
+        if not origin or len(trail) > MAX_EXTENDS or (origin.file, wanted) in trail:
             text = f"service {name} extends {wanted}, which cannot be read"
             self.project.notes.append(text)
             return service

@@ -45,7 +45,8 @@ class ConnectionsSource(Source):
                 with call:
                     asked.deadline.check()
                     _read(file, asked.options, fleet, observed, call)
-        served = {port for watch in observed.watches.values() for port in watch.ports()}
+        watches = observed.watches.values()
+        served = {port for watch in watches for _, port in watch.listening}
         ranks = Ranks(fleet.ports | served)
         flows = Flows(ranks)
         for file, call in logs:  # once it is known who listens

@@ -7,7 +7,7 @@ from typing import Any
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Name, Row
-from assess.sources.connections.fleet import Fleet, Tenant, is_public, only
+from assess.sources.connections.fleet import Fleet, Tenant, is_public
 from assess.sources.connections.flows import Flows
 from assess.sources.connections.observed import (
     FLOW,
@@ -33,7 +33,7 @@ from assess.sources.hosts.rows import (
     stores_of,
 )
 from assess.sources.joining.hosts import service_of
-from assess.sources.values import joined
+from assess.sources.values import joined, only
 
 EVIDENCE = "connections"
 PROCESS = "process"
@@ -41,6 +41,11 @@ SURE = 0.9  # a socket of the service itself
 LIKELY = 0.6  # the only service of a machine
 NOBODY = 0.3  # an address that no source knows
 MAX_CANDIDATES = 20  # services of a machine that may be the caller
+_ROLES = [
+    (any_of([row["pattern"]]), row["role"]) for row in rows("connections/processes")
+]
+# By which people and agents reach machines, not services each other.
+_SYSTEM_PORTS = {int(row["port"]) for row in rows("connections/system_ports")}
 _NO_NAME = Name("", PROCESS, 0.0)
 _SYSTEM = Tenant(_NO_NAME, "", "system", "")
 
@@ -115,19 +120,16 @@ class Edges:
         if role == "system" and not is_own_unit:
             return _SYSTEM
         if not is_own_unit and role == "interpreter":
-            if only := self._only_unit(machine):
-                return only
+            # the name of the only unit of a machine that is no store says more than java
+            units = [t for t in self._fleet.on.get(machine, ()) if t.kind == UNIT]
+            own = [t for t in units if not stores_of(SystemUnit(t.called, "running"))]
+            if tenant := only(own):
+                return tenant
             label = f"{process.name}-{process.port}" if process.port else process.name
             unit = SystemUnit(label, "running")
         elif not is_own_unit:
             unit = SystemUnit(process.name, "running")
         return self._add_service(machine, unit, is_own_unit=is_own_unit)
-
-    def _only_unit(self, machine: str) -> Tenant | None:
-        """Return the only unit of a machine that is no store: its name says more than java."""
-        tenants = [t for t in self._fleet.on.get(machine, ()) if t.kind == UNIT]
-        own = [t for t in tenants if not stores_of(SystemUnit(t.called, "running"))]
-        return only(own)
 
     def _add_service(
         self, machine: str, unit: SystemUnit, *, is_own_unit: bool
@@ -159,11 +161,6 @@ class Edges:
         self.batch.add("services", service | {"names": (name,)})
         return tenant
 
-    def _workload_at(self, address: str, near: str) -> tuple[Tenant | None, str | None]:
-        """Return the workload at an address, or else the machine."""
-        tenant = self._fleet.tenant_at(address, near)
-        return tenant, None if tenant else self._fleet.machine_at(address, near)
-
     def _server(self, talk: Talk, views: Views) -> tuple[Any, float]:
         """Return the callee: a workload, the name of an address, or an outside host."""
         for view in views:
@@ -172,18 +169,19 @@ class Edges:
                 if tenant:
                     return tenant, SURE
         near = talk.near or next((v.place for v in views if v.side == "client"), "")
-        tenant, machine = self._workload_at(talk.server, near)
-        if machine is not None:
+        tenant = self._fleet.tenant_at(talk.server, near)
+        machine = self._fleet.machine_at(talk.server, near)
+        if tenant is None and machine is not None:
             tenant = self._listener(machine, talk)
         if tenant:
             return tenant, SURE
-        if talk.port in system_ports():
+        if talk.port in _SYSTEM_PORTS:
             return _SYSTEM, SURE
         if machine is None and is_public(talk.server):
             return f"{EXTERNAL}{talk.server}", SURE
         others = {tenant.name: tenant for tenant in self._fleet.on.get(machine or "", ())}
-        if len(others) == 1:
-            return next(iter(others.values())), LIKELY
+        if alone := only(others.values()):
+            return alone, LIKELY
         return Name(talk.server, "address", NOBODY), NOBODY
 
     def _listener(self, machine: str, talk: Talk) -> Tenant | None:
@@ -195,21 +193,17 @@ class Edges:
 
     def _clients(self, talk: Talk, views: Views) -> list[tuple[Tenant, bool]]:
         """List the callers; those of a machine with several services are only possible."""
-        found = {}
-        for view in views:
-            if view.side == "client":
-                tenant = self._tenant_of(view.place, view.process, 0)
-                if tenant:
-                    found[tenant.name] = tenant
-        if found:
+        own = [v for v in views if v.side == "client"]
+        known = [self._tenant_of(view.place, view.process, 0) for view in own]
+        if found := {tenant.name: tenant for tenant in known if tenant}:
             return [(tenant, False) for tenant in found.values()]
         near = talk.near or next((v.place for v in views if v.side == "server"), "")
-        tenant, machine = self._workload_at(talk.client, near)
-        if tenant:
+        if tenant := self._fleet.tenant_at(talk.client, near):
             return [(tenant, False)]
+        machine = self._fleet.machine_at(talk.client, near)
         if machine is None and is_public(talk.client):
             return []
-        is_seen = any(v.side == "client" and v.place == machine for v in views)
+        is_seen = any(view.place == machine for view in own)
         names = self._candidates(machine or "", is_seen=is_seen)
         if not names:
             self.unknown[talk.client] = None
@@ -232,7 +226,7 @@ class Edges:
 
     def _add_talk(self, talk: Talk, views: Views) -> None:
         callee = self._callee(talk, views)
-        if callee is None:
+        if not callee:
             return
         total = Sighting(max(sighting.count for sighting in views.values()))
         for sighting in views.values():
@@ -360,23 +354,10 @@ def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Nam
 @lru_cache(maxsize=1 << 12)
 def role_of(process: str) -> str:
     """Return what kind of program a process is: system, proxy, tool, interpreter, or none."""
-    for pattern, role in _roles():
+    for pattern, role in _ROLES:
         if pattern.fullmatch(process):
             return role
     return "system" if is_of_distribution(process) else ""
-
-
-@lru_cache(maxsize=1)
-def _roles() -> list[tuple[Any, str]]:
-    return [
-        (any_of([row["pattern"]]), row["role"]) for row in rows("connections/processes")
-    ]
-
-
-@lru_cache(maxsize=1)
-def system_ports() -> set[int]:
-    """Return the ports by which people and agents reach machines, not services each other."""
-    return {int(row["port"]) for row in rows("connections/system_ports")}
 
 
 def _kind(server: Tenant | Name | str, talk: Talk) -> Kind:

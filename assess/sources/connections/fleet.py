@@ -2,10 +2,9 @@
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
@@ -13,9 +12,8 @@ from assess.sources.base import Lists, Name, Row
 from assess.sources.connections.sockets import Process
 from assess.sources.csv_records import vocabulary
 from assess.sources.joining.hosts import ID_LENGTH, spellings
-from assess.sources.values import Texts, Words, leaf, parts_of_cell, text
+from assess.sources.values import TextLists, Texts, Words, leaf, only, parts_of_cell, text
 
-T = TypeVar("T")
 # 8080->80/tcp, 10.0.0.5:8080->80/tcp; 80/tcp is not published
 _PUBLISHED = Linear(r"(?:^|:)(\d+)->")
 _INNER = Linear(r"(?:^|->)(\d+)(?:/|$)")
@@ -115,10 +113,7 @@ class Fleet:
     def tenant_at(self, address: str, near: str) -> Tenant | None:
         """Return the workload at an address; of equal addresses, the one on the same machine."""
         found = self._tenants_at.get(address, {})
-        if near in found or len(found) != 1:
-            return found.get(near)
-        (alone,) = found.values()
-        return alone
+        return found.get(near) or only(found.values())
 
     def machine_at(self, address: str, near: str) -> str | None:
         """Return the machine at an address; of equal addresses, the machine that asks."""
@@ -148,14 +143,9 @@ class Fleet:
         return self.published.get((machine, port))
 
 
-def only(found: Collection[T]) -> T | None:
-    """Return the only one; None where there is another, or none."""
-    return next(iter(found)) if len(found) == 1 else None
-
-
 def _machines(hosts: Iterable[Row]) -> Texts:
     """Return the machine of every name of a host that is the name of one machine only."""
-    owners: dict[str, list[str]] = defaultdict(list)
+    owners: TextLists = defaultdict(list)
     for row in hosts:
         for name in [row["host_id"].lower(), *spellings(row)]:
             owners[name].append(row["host_id"])
@@ -180,7 +170,6 @@ def is_alike(unit: str, process: str) -> bool:
     return one == other or (is_long and (one.startswith(other) or other.startswith(one)))
 
 
-@lru_cache(maxsize=1 << 16)
 def is_loopback(address: str) -> bool:
     """Return whether an address is that of the machine itself."""
     return address.startswith("127.") or address == "::1"

@@ -83,10 +83,6 @@ class Watch:
         self._ports[socket.process.pid].add(socket.local[1])
         self._ports[socket.process.name].add(socket.local[1])
 
-    def ports(self) -> set[int]:
-        """Return the ports on which anything listens."""
-        return {port for _, port in self.listening}
-
     def listener(self, at: Endpoint) -> Process | None:
         """Return the process that listens at an endpoint."""
         return self.listening.get(at) or self.listening.get((ANY, at[1]))
@@ -128,10 +124,10 @@ class Observed:
         for socket in sample.sockets:
             if not is_loopback(socket.local[0]) and socket.local[0] != ANY:
                 watch.addresses.add(socket.local[0])
-            if socket.peer is None:
+            if not socket.peer:
                 watch.listen(socket)
         for socket in sample.sockets:
-            if socket.peer is not None and not is_noise(socket.peer[0]):
+            if socket.peer and not is_noise(socket.peer[0]):
                 self._wait(machine, watch, socket, sample.at)
 
     def _wait(
@@ -140,7 +136,7 @@ class Observed:
         """Keep a socket until all listeners are known; what is clear before is folded."""
         local = socket.local
         peer = socket.peer or local
-        if watch.listener(local) is not None or local[1] < EPHEMERAL <= peer[1]:
+        if watch.listener(local) or local[1] < EPHEMERAL <= peer[1]:
             peer = (peer[0], 0)
         elif peer[1] < EPHEMERAL <= local[1]:
             local = (local[0], 0)
@@ -177,10 +173,10 @@ class Observed:
         peer = socket.peer or local
         if local[1] == 0 or peer[1] == 0:
             return peer[1] == 0
-        if self.watches[machine].listener(local) is not None:
+        if self.watches[machine].listener(local):
             return True
         there = machine if is_loopback(peer[0]) else owners.get(peer[0], "")
-        if there and self.watches[there].listener(peer) is not None:
+        if there and self.watches[there].listener(peer):
             return False
         return bool(ranks.table[local[1]] < ranks.table[peer[1]])
 

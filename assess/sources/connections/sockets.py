@@ -176,9 +176,7 @@ def endpoint(word: str) -> Endpoint | None:
         host, mark, port = word.rpartition(".")  # BSD and macOS
     if not mark or not host:
         return None
-    number = 0 if port == "*" else _number(port) or -1
-    if port == "0":
-        number = 0
+    number = 0 if port in ("*", "0") else _number(port) or -1
     address = plain(host)
     is_whole = address is not None and 0 <= number <= MAX_PORT
     return (address or ANY, number) if is_whole else None

@@ -41,6 +41,7 @@ NAMED = 0.8  # confidence in a repository or project as the name of a service
 _PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
 _VERSION_LENGTH = 12  # characters of a commit
 _MINUTE = timedelta(minutes=1)
+Deployments = Iterator[Row | None]  # None for a record that lacks what a row needs
 
 
 def is_production(environment: str) -> bool:
@@ -84,7 +85,7 @@ def _deployment(place: str, key: str, names: Names, **values: Any) -> Row | None
     return row | {"names": names}
 
 
-def of_github(record: Row, _: str, workflow: Linear) -> Iterator[Row | None]:
+def of_github(record: Row, _: str, workflow: Linear) -> Deployments:
     """Return a deployment, or a finished run of a workflow that deploys."""
     if "environment" in record and "sha" in record:
         yield from _github_deployment(record)
@@ -92,7 +93,7 @@ def of_github(record: Row, _: str, workflow: Linear) -> Iterator[Row | None]:
         yield _github_run(record)
 
 
-def _github_deployment(record: Row) -> Iterator[Row | None]:
+def _github_deployment(record: Row) -> Deployments:
     # `environment` moves with a deployment's statuses, and says where it is now
     environment = text(record, "environment") or text(record, "original_environment")
     is_transient = record.get("transient_environment") is True
@@ -130,7 +131,7 @@ def _github_run(record: Row) -> Row | None:
     )
 
 
-def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
+def of_gitlab(record: Row, stem: str, _: Linear) -> Deployments:
     """Return a deployment of a project; its address is that of its job, else the file names it."""
     environment = text(record, "environment", "name")
     if not is_production(environment):
@@ -148,7 +149,7 @@ def of_gitlab(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
     )
 
 
-def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
+def of_argocd(application: Row, _: str, __: Linear) -> Deployments:
     """Return the deployments that the history of an application keeps: ten by default."""
     name = text(application, "metadata", "name")
     namespace = text(application, "spec", "destination", "namespace")
@@ -168,7 +169,7 @@ def of_argocd(application: Row, _: str, __: Linear) -> Iterator[Row | None]:
         )
 
 
-def of_helm(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
+def of_helm(record: Row, stem: str, _: Linear) -> Deployments:
     """Return the revisions of a release that Flux keeps, or one that ``helm history`` lists."""
     # the latter does not name its release: the file does
     name = text(record, "metadata", "name") or stem
@@ -185,7 +186,7 @@ def of_helm(record: Row, stem: str, _: Linear) -> Iterator[Row | None]:
         )
 
 
-def of_devlake(tables: Iterable[Cells]) -> Iterator[Row | None]:
+def of_devlake(tables: Iterable[Cells]) -> Deployments:
     """Return the deployments of DevLake's tables; changes give the time since their first commit.
 
     ``cicd_deployments``, ``cicd_deployment_commits``, ``project_pr_metrics``, ``project_mapping``.
@@ -227,7 +228,7 @@ def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
     )
 
 
-FORMATS: dict[str, Callable[[Row, str, Linear], Iterator[Row | None]]] = {
+FORMATS: dict[str, Callable[[Row, str, Linear], Deployments]] = {
     "github": of_github,
     "gitlab": of_gitlab,
     "argocd": of_argocd,
@@ -335,7 +336,7 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
 
 
 def _add(batch: Batch, call: Call, found: list[Row | None], options: Row) -> None:
-    known = [row for row in found if row is not None]
+    known = [row for row in found if row]
     times = [row["started_at"] for row in known]
     start = moment(options, "since") or min(times, default=None)
     end = moment(options, "until") or max(times, default=None)

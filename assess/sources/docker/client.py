@@ -16,7 +16,7 @@ from threading import Timer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from assess.sources.base import Row, paths_of
+from assess.sources.base import Row, Source, option_problems, paths_of
 from assess.sources.csv_records import rows
 from assess.sources.deadline import Deadline
 from assess.sources.failure import hint_of, status_of, words_of
@@ -79,11 +79,6 @@ class Connection:
         if not parts or (int(parts[1]), int(parts[2])) < OLDEST_API:
             raise ValueError(f"API {version} is too old")
         self._version = f"/v{version}"
-
-    @property
-    def is_too_old(self) -> bool:
-        """Whether the engine speaks no version of the API that is known here."""
-        return not self._version
 
     def get(self, path: str, *, is_versioned: bool = True) -> Any:
         """Return the JSON at a path."""
@@ -152,8 +147,8 @@ def _read(answer: HTTPResponse) -> bytes:
     raise ValueError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MB")
 
 
-def problems_of(options: Row) -> list[str]:
-    """List what is wrong with the options of an engine."""
+def problems_of(source: Source, options: Row) -> list[str]:
+    """List what is wrong with the options of a source that asks an engine."""
     endpoint = endpoint_of(options)
     is_pair = ("tls_cert" in options) == ("tls_key" in options)
     problems = []
@@ -167,7 +162,7 @@ def problems_of(options: Row) -> list[str]:
         problems.append("endpoint names no host")
     if not is_pair:
         problems.append("tls_cert and tls_key go together")
-    return problems
+    return problems + option_problems(source, options)
 
 
 def endpoint_of(options: Row) -> str:

@@ -47,8 +47,12 @@ class EngineDumps(Source):
                 if name == USAGE:
                     with call:
                         batch.usage += read_samples(file, call)
-            if self.commands.keys() & {name for name, _, _ in dumps}:
-                self._cover_absent(dumps, scope, batch)
+            present = {name for name, _, _ in dumps}
+            is_host = not present.isdisjoint(self.commands)
+            for name, command in self.commands.items() if is_host else ():
+                if name not in present:
+                    hint = f"no dump of it: {command}"
+                    batch.cover(scope, name, "not_configured", hint=hint)
 
     def home_of(self, file: PurePath) -> PurePath:
         """Return the directory of the host that a file is about."""
@@ -61,13 +65,6 @@ class EngineDumps(Source):
             if re.fullmatch(rf"((crictl|nerdctl|podman)[-_])?{name}([-_.].*)?", stem):
                 return name
         return ""
-
-    def _cover_absent(self, dumps: list[Dump], scope: str, batch: Batch) -> None:
-        present = {name for name, _, _ in dumps}
-        for name, command in self.commands.items():
-            if name not in present:
-                hint = f"no dump of it: {command}"
-                batch.cover(scope, name, "not_configured", hint=hint)
 
     def _read(self, dumps: list[Dump]) -> EngineData:
         """Read the answers of one host, each as Docker's API would give it."""
@@ -99,11 +96,7 @@ class EngineDumps(Source):
     def read(self, file: Path, row: Row) -> list[Any]:
         """Read the documents of a file, and those of a list in it."""
         documents = read_documents(file, row)
-        return [
-            value
-            for document in documents
-            for value in (document if isinstance(document, list) else [document])
-        ]
+        return [v for d in documents for v in (d if isinstance(d, list) else [d])]
 
     def runtime(self, data: EngineData) -> str:
         """Return the runtime of a host, in the words of the engines frame."""

@@ -18,6 +18,7 @@ from assess.sources.docker.payload import (
     containers_of,
     short,
 )
+from assess.sources.unit import any_of
 from assess.sources.values import dicts, dig, joined, moment, picked, table, text, texts
 
 MODULES = ("apparmor", "selinux")
@@ -274,14 +275,9 @@ def _is_reclaimable(
     now: datetime | None,
 ) -> bool | None:
     """Return whether docker-gc, by its defaults, would remove an image; None if unknown."""
-    is_old = None
-    is_idle = None
-    if created is not None and now is not None:
-        is_old = now - created > GRACE
-    if users_n == 0:
-        is_idle = True
-    elif used_at is not None and now is not None:
-        is_idle = now - used_at > GRACE
-    if is_old is False or is_idle is False:
-        return False
-    return True if is_old and is_idle else None
+
+    def is_past(time: datetime | None) -> bool | None:
+        return now - time > GRACE if now and time else None
+
+    is_idle = True if users_n == 0 else is_past(used_at)
+    return any_of([is_past(created), is_idle], decisive=False)

@@ -18,6 +18,7 @@ from assess.sources.values import Texts, dicts, dig, listed, moment, table, text
 from assess.sources.volumes import nfs_export
 
 Payload = dict[str, Any]
+Kept = tuple[Payload, int]  # what may be kept, and how many values may not
 SHORT_ID = 12
 # What may pass the border, by the word for it in `kept.csv`; any other is the payload of each
 # entry of a list.
@@ -218,7 +219,7 @@ def keep_info(raw: Any) -> Payload:
     return kept
 
 
-def keep_container(raw: Payload) -> tuple[Payload, int]:
+def keep_container(raw: Payload) -> Kept:
     """Keep what is wanted of a listed container, and count the values left out."""
     kept = _pick(raw, "container")
     kept["Labels"], dropped = keep_labels(raw.get("Labels"))
@@ -226,7 +227,7 @@ def keep_container(raw: Payload) -> tuple[Payload, int]:
     return kept, dropped
 
 
-def keep_inspected(raw: Payload) -> tuple[Payload, int]:
+def keep_inspected(raw: Payload) -> Kept:
     """Keep what is wanted of an inspected container, and count the values left out."""
     # Of its environment only names, hosts and the values that name the service; no
     # arguments, health output or log options.
@@ -255,7 +256,7 @@ def keep_inspected(raw: Payload) -> tuple[Payload, int]:
     return kept, dropped + withheld_n + len(env["names"]) - len(env["kept"])
 
 
-def keep_image(raw: Payload) -> tuple[Payload, int]:
+def keep_image(raw: Payload) -> Kept:
     """Keep what is wanted of a listed or inspected image, and count the labels left out."""
     kept = _pick(raw, "image")
     labels = raw.get("Labels") or dig(raw, "Config", "Labels")
@@ -263,12 +264,12 @@ def keep_image(raw: Payload) -> tuple[Payload, int]:
     return kept, dropped
 
 
-def keep_network(raw: Payload) -> tuple[Payload, int]:
+def keep_network(raw: Payload) -> Kept:
     """Keep what is wanted of a network: what it asks of the engine, no addresses."""
     return _pick(raw, "network") | {"asks": asked_in(raw, "docker network")}, 0
 
 
-def keep_volume(raw: Payload) -> tuple[Payload, int]:
+def keep_volume(raw: Payload) -> Kept:
     """Keep what is wanted of a volume; its options hold the passwords of network shares."""
     options = raw.get("Options")
     kept = _pick(raw, "volume")
@@ -278,7 +279,7 @@ def keep_volume(raw: Payload) -> tuple[Payload, int]:
 
 
 # How an entry of a list is cut, what identifies it, and what of the info counts them.
-_KEEP: dict[str, tuple[Callable[[Payload], tuple[Payload, int]], str, str]] = {
+_KEEP: dict[str, tuple[Callable[[Payload], Kept], str, str]] = {
     "containers": (keep_container, "Id", "Containers"),
     "inspect": (keep_inspected, "Id", ""),
     "images": (keep_image, "Id", "Images"),

@@ -209,8 +209,8 @@ def to_mounts(payloads: list[Payload]) -> list[Mount]:
     """Read the mounts that an engine lists."""
     return [
         Mount(
-            target=text(payload, "Destination"),
-            type=payload.get("Type") or ("volume" if payload.get("Name") else "bind"),
+            text(payload, "Destination"),
+            payload.get("Type") or ("volume" if payload.get("Name") else "bind"),
             source=text(payload, "Source"),
             volume=payload.get("Name") or None,
             driver=payload.get("Driver") or None,

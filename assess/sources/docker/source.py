@@ -12,7 +12,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Asked, Batch, Call, Row, Source, option_problems, paths_of
+from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
 from assess.sources.csv_records import lookup, rows
 from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
@@ -74,7 +74,7 @@ class DockerSource(Source):
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = [*problems_of(options), *option_problems(self, options)]
+        problems = problems_of(self, options)
         if options.get("inspect", "all") not in INSPECT:
             problems.append(f"inspect is one of {', '.join(INSPECT)}")
         return problems
@@ -115,10 +115,9 @@ def _read_hosts(asked: Asked) -> None:
         scope = scopes[directory]
         payloads = read_dumps(dumps, scope, batch)
         is_host = payloads.version or payloads.info or payloads.inspected
-        if not is_host and payloads.containers is None:
-            continue
-        host_id = id_of_host(asked, hosts, payloads, directory)
-        batch.merge(to_batch(payloads, host_id).at(scope))
+        if is_host or payloads.containers is not None:
+            host_id = id_of_host(asked, hosts, payloads, directory)
+            batch.merge(to_batch(payloads, host_id).at(scope))
 
 
 def _call_of(file: Path) -> str:
@@ -207,7 +206,7 @@ def _ask_host(asked: Asked) -> None:
     api = None
     with batch.call(scope, "connect", deadline=asked.deadline, classify=failure) as call:
         api = connect(options, asked.base, asked.deadline)
-    if api is None:
+    if not api:
         return
     batch.coverage.remove(call.row)  # nothing was asked yet
     engine = _Engine(scope, batch, api)
@@ -249,14 +248,16 @@ class _Engine:
         has_answered = version.row.get("error_class") in (None, StatusError.__name__)
         if not has_answered or version.outcome == "unreachable":
             return
+        is_too_old = False
         if newest := self.payloads.version.get("ApiVersion"):
             try:
                 self.api.negotiate(newest)
             except ValueError as error:
+                is_too_old = True
                 version.note(**failure(error))
         self._ask_info()
         self._ask_podman()
-        if self.api.is_too_old:
+        if is_too_old:
             return
         containers = self._ask("containers")
         sizes = ("df",) if is_sized else ()

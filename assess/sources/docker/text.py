@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from assess.sources.csv_records import lookup, rows
 from assess.sources.docker.payload import Payload, short
-from assess.sources.values import Texts, dicts, text
+from assess.sources.values import Texts, dicts, text, without_none
 
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
 _ITEM = re.compile(r"( *)(\S+(?: \S+)*)")
@@ -48,7 +48,7 @@ def info_of(text: str) -> Payload:
     values: Texts = {}
     for line in lines:
         values.setdefault(line.label, line.value)
-    info = {field: found for field, found in _fields(values) if found is not None}
+    info = without_none(dict(_fields(values)))
     if "Driver" in info:
         keys = [key for key in rows("docker/info_keys") if key["kind"] == "driver"]
         labels = [key["label"] for key in keys if key["label"] in values]
@@ -90,7 +90,7 @@ def version_of(text: str) -> Payload:
 
 def _lines(text: str) -> Iterator[_Line]:
     """List the lines about the engine: those of its section, or all where there are no sections."""
-    has_client = re.search(r"^\s*Client:", text, re.MULTILINE) is not None
+    has_client = re.search(r"^\s*Client:", text, re.MULTILINE)
     is_inside = not has_client
     for raw in text.expandtabs(1).splitlines():
         if _WARNING.match(raw):
@@ -210,12 +210,8 @@ def from_cli_disk(raw: Any) -> Any:
         whole = None if shared is None or unique is None else shared + unique
         images.append({"Id": image.get("ID"), "SharedSize": shared, "Size": whole})
     volumes = [
-        {
-            "Name": v.get("Name"),
-            "Driver": v.get("Driver"),
-            "UsageData": {"Size": cli_size(v.get("Size"))},
-        }
-        for v in dicts(raw, "Volumes")
+        volume | {"UsageData": {"Size": cli_size(volume.get("Size"))}}
+        for volume in dicts(raw, "Volumes")
     ]
     return {"Images": images, "Volumes": volumes}
 

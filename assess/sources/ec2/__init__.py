@@ -61,11 +61,9 @@ def get_all(place: Place) -> Answers:
         activities=activities or [],
         balancers=place.ask("elbv2", "describe_load_balancers", "LoadBalancers"),
         target_groups=target_groups,
-        targets=place.ask_each(
-            "elbv2", *health, _distinct(target_groups, "TargetGroupArn")
-        ),
+        targets=place.ask_each("elbv2", *health, _distinct(target_groups, health[-1])),
         classic=classic,
-        states=place.ask_each("elb", *states, _distinct(classic, "LoadBalancerName")),
+        states=place.ask_each("elb", *states, _distinct(classic, states[-1])),
         account=place.account,
         region=place.region,
         seen_at=datetime.now(UTC) if isinstance(place, LivePlace) else None,

@@ -18,10 +18,11 @@ from assess.sources.aws import (
     span_of,
     tags_of,
 )
-from assess.sources.base import Batch, Name, Names, Row, Rows
+from assess.sources.base import Batch, Keyed, Name, Names, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.hosts.rows import system_of
 from assess.sources.values import (
+    TextLists,
     Texts,
     by_name,
     dicts,
@@ -109,9 +110,8 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     services: dict[Name, _Service] = {}
     names = {}  # by group
     for group_name, group in groups.items():
-        tags = (
-            shared.get(group_name, {}) | tags_of(group, "Tags") | {GROUP_TAG: group_name}
-        )
+        tags = shared.get(group_name, {}) | tags_of(group, "Tags")
+        tags[GROUP_TAG] = group_name
         names[group_name] = () if group_name in nodes else names_of(tags)
         for first in names[group_name][:1]:
             service = services.setdefault(first, _Service(names[group_name], tags))
@@ -132,7 +132,7 @@ def to_batch(answers: Answers) -> tuple[Batch, int]:
     return batch, others_n
 
 
-def _members(answers: Answers, groups: dict[str, Row]) -> list[_Member]:
+def _members(answers: Answers, groups: Keyed) -> list[_Member]:
     """List the instances that exist, each once; AWS lists terminated ones for an hour more."""
     images = by_name(answers.images, key="ImageId")
     group_of_instance = {
@@ -180,11 +180,10 @@ def to_host(instance: Row, image: Row, kind: Row, answers: Answers) -> Row:
 
 
 def _addresses(instance: Row) -> str | None:
-    found = [text(instance, "PrivateIpAddress"), text(instance, "PublicIpAddress")]
+    every = [instance, {"PrivateIpAddress": instance.get("PublicIpAddress")}]
     for interface in dicts(instance, "NetworkInterfaces"):
-        inside = dicts(interface, "PrivateIpAddresses")
-        found += [text(address, "PrivateIpAddress") for address in inside]
-    return joined(found)
+        every += dicts(interface, "PrivateIpAddresses")
+    return joined(text(address, "PrivateIpAddress") for address in every)
 
 
 def _system(instance: Row, image: Row) -> Row:
@@ -272,8 +271,8 @@ class Fronts:
     def __init__(self, answers: Answers) -> None:
         self.is_complete = answers.balancers is not None and answers.classic is not None
         self._fronts: dict[str, Behind] = {}  # by target group, or name of a classic one
-        self._members: dict[str, list[str]] = defaultdict(list)  # their keys, by instance
-        self._states: dict[str, list[str]] = defaultdict(list)  # by instance or address
+        self._members: TextLists = defaultdict(list)  # their keys, by instance
+        self._states: TextLists = defaultdict(list)  # by instance or address
         by_arn = by_name(answers.balancers, key="LoadBalancerArn")
         for arn, group in by_name(answers.target_groups, key="TargetGroupArn").items():
             balancers = [by_arn.get(name) for name in texts(group, "LoadBalancerArns")]
@@ -343,7 +342,7 @@ def to_activities(
     activities: Iterable[Row], names: Mapping[str, Names]
 ) -> tuple[Rows, int]:
     """Return launches and terminations, with the names of their groups, and the number of others."""
-    rows: dict[str, Row] = {}
+    rows: Keyed = {}
     others_n = 0
     for activity in activities:
         identifier = text(activity, "ActivityId")

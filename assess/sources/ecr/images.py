@@ -10,7 +10,7 @@ from typing import Any
 
 from assess import frames
 from assess.sources.answers.vex import SEVERITIES
-from assess.sources.base import Row, Rows
+from assess.sources.base import Keyed, Row, Rows
 from assess.sources.ecr.lifecycle import (
     ARCHIVE,
     STANDARD,
@@ -22,6 +22,7 @@ from assess.sources.ecr.lifecycle import (
 from assess.sources.registry.rows import INDEXES, of_type
 from assess.sources.values import (
     Words,
+    by_name,
     dicts,
     dig,
     integer,
@@ -45,7 +46,7 @@ class Index:
     """An index that was read: its annotations, and the descriptors of its children by digest."""
 
     annotations: Mapping[str, Any]
-    children: dict[str, Row]
+    children: Keyed
 
 
 @dataclass
@@ -66,9 +67,9 @@ class Repository:
     """What is known of one repository, by digest."""
 
     raw: Row
-    images: dict[str, Row]
+    images: Keyed
     indexes: dict[str, Index | None]  # None for an index that nobody read
-    scans: dict[str, Row]
+    scans: Keyed
     policy: Row | None
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ class Repository:
         self.has_policy: bool | None = None
         if self.policy is not None:
             self.has_policy = "lifecyclePolicyText" in self.policy
-        self.descriptors: dict[str, Row] = {}  # by child, of the first index that has it
+        self.descriptors: Keyed = {}  # by child, of the first index that has it
         for index in self.indexes.values():
             self.descriptors = (index.children if index else {}) | self.descriptors
 
@@ -100,10 +101,7 @@ def to_indexes(manifests: Iterable[Row]) -> dict[tuple[str, str], Index]:
         # A media type alone is no proof: some tools call the manifest of one image an index.
         if not digest or not isinstance(dig(manifest, "manifests"), list):
             continue
-        children = {
-            text(child, "digest"): child for child in dicts(manifest, "manifests")
-        }
-        children.pop("", None)
+        children = by_name(manifest, "manifests", key="digest")
         index = Index(table(manifest, "annotations"), children)
         indexes[text(payload, "repositoryName"), digest] = index
     return indexes
@@ -131,8 +129,8 @@ def to_images(answers: Answers) -> tuple[Rows, int]:
 
 def to_repositories(answers: Answers) -> Iterator[Repository]:
     """Group what was listed by repository."""
-    images: dict[str, dict[str, Row]] = defaultdict(dict)
-    scans: dict[str, dict[str, Row]] = defaultdict(dict)
+    images: dict[str, Keyed] = defaultdict(dict)
+    scans: dict[str, Keyed] = defaultdict(dict)
     for image in answers.images:
         if digest := text(image, "imageDigest"):
             images[text(image, "repositoryName")][digest] = image
@@ -180,7 +178,7 @@ def _findings(image: Row, scan: Row | None) -> Row:
     """Return the findings of the scan of an image; nothing where it was not scanned."""
     status = text(image, "imageScanStatus", "status")
     counts = dig(image, "imageScanFindingsSummary", "findingSeverityCounts")
-    if not isinstance(counts, dict) and scan is not None:
+    if not isinstance(counts, dict) and scan:
         status = text(scan, "imageScanStatus", "status")
         counts = dig(scan, "imageScanFindings", "findingSeverityCounts")
     # A failed scan keeps the counts of an older one.
@@ -258,9 +256,7 @@ def to_lifecycle(digest: str, image: Row) -> Image:
     )
 
 
-def _mark_signed(
-    rows: dict[str, Row], repository: Repository, *, is_complete: bool
-) -> None:
+def _mark_signed(rows: Keyed, repository: Repository, *, is_complete: bool) -> None:
     """Write whether a signature refers to an image; a signature itself has no answer."""
     signed: set[str] = set()
     signatures: set[str] = set()
@@ -285,7 +281,7 @@ def _mark_signed(
             row["signed"] = None
 
 
-def _add_findings_of_indexes(rows: dict[str, Row], repository: Repository) -> None:
+def _add_findings_of_indexes(rows: Keyed, repository: Repository) -> None:
     """Write for an index the findings of its worst image, where all its images were scanned."""
     for digest, index in repository.indexes.items():
         parts = [

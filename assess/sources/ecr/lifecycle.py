@@ -53,13 +53,6 @@ class Image:
     activated_at: datetime | None = None  # brought back from the archive
     subject: str | None = None  # digest that it refers to, as a signature does
 
-    @property
-    def stored_at(self) -> datetime | None:
-        """Time since which it is in its storage class; it orders images, and is their age."""
-        if self.storage == ARCHIVE:
-            return self.archived_at or self.pushed_at
-        return self.activated_at or self.pushed_at
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -111,7 +104,10 @@ class Rule:
         if self.count_type == "sinceImagePulled":
             uses = [at for at in (image.pulled_at, image.activated_at) if at]
             return max(uses, default=image.pushed_at)
-        return image.stored_at
+        # The time since which it is in its storage class orders images, and is their age.
+        is_archived = image.storage == ARCHIVE
+        moved_at = image.archived_at if is_archived else image.activated_at
+        return moved_at or image.pushed_at
 
 
 def read_policy(text: Any) -> list[Rule] | None:

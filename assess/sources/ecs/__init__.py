@@ -11,7 +11,16 @@ from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
 from assess.sources.ecs.template import TemplateLoader, declared, idle, is_template
 from assess.sources.listing import lose
 from assess.sources.redact import scrub
-from assess.sources.values import dicts, dig, integer, moment, spoiled, text, texts
+from assess.sources.values import (
+    TextLists,
+    dicts,
+    dig,
+    integer,
+    moment,
+    spoiled,
+    text,
+    texts,
+)
 
 AT_ONCE = {  # what AWS takes in one call
     "describe_clusters": 100,
@@ -126,9 +135,7 @@ def _documents(place: DumpPlace, file: Path) -> tuple[Rows, Row]:
 
 def _dumped(place: Place) -> Payloads:
     """Read the dumps of a place; the counts of its clusters show whether they are complete."""
-    clusters = unique(
-        place.ask("ecs", "describe_clusters", "clusters") or [], "clusterArn"
-    )
+    clusters = unique(place.ask("ecs", "describe_clusters", "clusters"), "clusterArn")
     instances = ("describe_container_instances", "containerInstances")
     payloads = Payloads(
         services=place.ask("ecs", "describe_services", "services") or [],
@@ -194,9 +201,9 @@ def _all(place: Place, noun: str, key: str, clusters: list[str], filters: Rows) 
     return described
 
 
-def _listed(place: Place, name: str, key: str, pages: Rows) -> dict[str, list[str]]:
+def _listed(place: Place, name: str, key: str, pages: Rows) -> TextLists:
     """Take the ARNs out of pages, by cluster; the call counts them, not the pages."""
-    arns: dict[str, list[str]] = {}
+    arns: TextLists = {}
     for page in pages:
         arns.setdefault(text(page, "cluster"), []).extend(texts(page, key))
     call = place.call("ecs", name)

@@ -72,7 +72,6 @@ class Definition:
     """One task definition, redacted."""
 
     family: str
-    version: str  # ``family:revision``
     main: str  # name of the first essential container, for which the others are there
     unit: Unit  # without names
     labels: Texts  # of the main container, those that may pass
@@ -88,16 +87,13 @@ def to_definition(raw: Row) -> Definition:
     containers = dicts(raw, "containerDefinitions")
     essential = [c for c in containers if c.get("essential") is not False]
     main = table(essential or containers, 0)
-    family = text(raw, "family")
-    revision = integer(raw, "revision")
     return Definition(
-        family=family,
-        version=family if revision is None else f"{family}:{revision}",
+        family=text(raw, "family"),
         main=text(main, "name"),
         unit=_to_unit(raw, containers, main),
         labels=keep_labels(main.get("dockerLabels"))[0],
         needs=tuple(_needs(containers, text(main, "name"))),
-        revision=revision or 0,
+        revision=integer(raw, "revision") or 0,
         is_active=text(raw, "status") in ("", "ACTIVE"),
         is_fargate=texts(raw, "requiresCompatibilities") == ["FARGATE"],
         redacted_n=sum(map(_withheld_n, containers))
@@ -105,9 +101,9 @@ def to_definition(raw: Row) -> Definition:
     )
 
 
-def environment_of(container: Row) -> Texts:
+def environment_of(container: Row, key: str = "environment") -> Texts:
     """Return names and values of an environment, for use inside the source only."""
-    pairs = dicts(container, "environment")
+    pairs = dicts(container, key)
     values = {text(pair, "name"): text(pair, "value") for pair in pairs}
     values.pop("", None)
     return values
@@ -160,6 +156,7 @@ def _to_unit(raw: Row, containers: Rows, main: Row) -> Unit:
         unit, beside = _shared(unit, beside, "cpu_request", cpu)
     if memory:
         unit, beside = _shared(unit, beside, "memory_request_bytes", memory)
+    checks = (texts(c, "healthCheck", "command")[:1] for c in containers)
     return replace(
         unit,
         role="main" if others else None,
@@ -169,7 +166,7 @@ def _to_unit(raw: Row, containers: Rows, main: Row) -> Unit:
         caps_added=tuple(
             {cap for part in (unit, *beside) for cap in part.caps_added or ()}
         ),
-        health_checked=any(map(_is_checked, containers)),
+        health_checked=any(first not in ([], ["NONE"]) for first in checks),
     )
 
 
@@ -213,11 +210,6 @@ def _of_container(raw: Row, container: Row) -> Unit:
         devices_n=len(dicts(linux, "devices")) + len(cards),
         restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
     )
-
-
-def _is_checked(container: Row) -> bool:
-    command = texts(container, "healthCheck", "command")
-    return bool(command) and command[0] != "NONE"
 
 
 def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:

@@ -14,6 +14,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import ECS, container_names
 from assess.sources.ecs.definitions import (
     Definition,
+    environment_of,
     last_of,
     parts_of,
     to_definition,
@@ -128,7 +129,7 @@ def to_batch(payloads: Payloads) -> Batch:
     return batch
 
 
-def unique(rows: Rows, key: str) -> Rows:
+def unique(rows: Rows | None, key: str) -> Rows:
     """Return the entities that have an identity, each once."""
     return list(by_name(rows, key=key).values())
 
@@ -136,8 +137,7 @@ def unique(rows: Rows, key: str) -> Rows:
 def to_host(instance: Row) -> tuple[Row, Row]:
     """Return the rows of the host and the engine of a container instance."""
     arn = parts_of(instance, "containerInstanceArn")
-    listed = dicts(instance, "attributes")
-    attributes = {text(a, "name"): text(a, "value") for a in listed}
+    attributes = environment_of(instance, "attributes")
     resources = dicts(instance, "registeredResources")
     units = {text(r, "name"): r.get("integerValue") for r in resources}
     cpu = integer(units, "CPU")  # 1,024 units a vCPU
@@ -195,24 +195,25 @@ def _to_service(service: Row, names: Names, definition: Definition | None) -> Ro
         kept = None
     is_balanced = bool(dicts(service, "loadBalancers"))
     return {
-        "names": names,
         "name": _key(service)[1],
         "env": env_of(tags_of(service, "tags")),
-        "platform": "ecs",
         "min_healthy_pct": kept,
         "public": True if service.get("public") is True else None,
         "health_checked": True if is_balanced else None,
-        **_of_definition(definition, is_balanced=is_balanced),
+        **_of_definition(names, definition, is_balanced=is_balanced),
     }
 
 
-def _of_definition(definition: Definition | None, *, is_balanced: bool) -> Row:
+def _of_definition(
+    names: Names, definition: Definition | None, *, is_balanced: bool = False
+) -> Row:
     """Return the columns of the services frame that a definition decides."""
-    if definition is None:
-        return {}
+    own: Row = {"names": names, "platform": "ecs"}
+    if not definition:
+        return own
     row = service_row(definition.unit)
     kind = "web" if definition.unit.ports or is_balanced else "worker"
-    return {
+    return own | {
         "kind": kind if row["stateful"] is False else None,
         "stateful": row["stateful"],
         "health_checked": definition.unit.health_checked or is_balanced,
@@ -289,10 +290,11 @@ def _add_tasks(
         key = _key(task, group if kind == "service" else "")
         names = known.services.get(key) or _names(key, tags_of(task, "tags"), definition)
         if not names:
-            names = (Name(_family_of(task), "ecs-family", 0.9),)
+            family = last_of(task, "taskDefinitionArn").rpartition(":")[0]
+            name = family or text(task, "group") or last_of(task, "taskArn")
+            names = (Name(name, "ecs-family", 0.9),)
         if key not in known.services:
-            row: Row = {"names": names, "platform": "ecs"}
-            row |= _of_definition(definition, is_balanced=False)
+            row = _of_definition(names, definition)
             if text(task, "startedBy").startswith(_SCHEDULERS):
                 row["kind"] = "job"
             if alone.setdefault(names[0], row) is row:
@@ -319,7 +321,7 @@ def _add_declared(
     for service in services:
         definition = known.definition(service.get("taskDefinition"))
         cluster, name = key = _key(service)
-        if definition is None or key in placed:
+        if not definition or key in placed:
             continue
         unit = replace(definition.unit, names=known.services[key])
         place = {"cluster": cluster or None, "name": name, "source_kind": "task"}
@@ -348,19 +350,11 @@ def _add_lone(batch: Batch, users: Rows, known: _Known) -> None:
         definition = known.definitions[arn]
         needed = _to_dependencies({"taskDefinition": arn}, names, NOWHERE, known)
         batch.add("dependencies", *needed)
-        row: Row = {"names": names, "platform": "ecs"}
-        row |= _of_definition(definition, is_balanced=False)
-        batch.add("services", row)
+        batch.add("services", _of_definition(names, definition))
         unit = replace(definition.unit, names=names)
         place = {"name": definition.family, "source_kind": "task"}
         key = f"ecs:family/{definition.family}"
         batch.place(*declared_rows(unit, key, 1, place))
-
-
-def _family_of(task: Row) -> str:
-    """Return the family of a task, else its group or id."""
-    family = last_of(task, "taskDefinitionArn").rpartition(":")[0]
-    return family or text(task, "group") or last_of(task, "taskArn")
 
 
 def redacted_n(payloads: Payloads) -> int:

@@ -64,7 +64,7 @@ def to_workloads(
         "state": own.pop("state"),
         "inspect_status": "ok" if definition else "list",
     }
-    if definition is None:
+    if not definition:
         image = text(containers, main, "image")
         row = {**replica, **own, "name": main or None, "image_ref": as_declared(image)}
         return [row | parse_image(image).columns() | _digest(containers, main)], []
@@ -150,7 +150,7 @@ def fargate_host(task: Row) -> Row | None:
     if not is_fargate(task) or task.get("lastStatus") == "STOPPED":
         return None
     cluster = last_of(task, "clusterArn")
-    attributes = {text(a, "name"): text(a, "value") for a in dicts(task, "attributes")}
+    attributes = environment_of(task, "attributes")
     cpu = cpu_of(task)
     return _provided(f"fargate:{cluster}/{last_of(task.get('taskArn'))}", task) | {
         "az": text(task, "availabilityZone") or None,

@@ -246,16 +246,15 @@ def _as_api(value: Any, key: str = "") -> Any:
         items = ((str(name), item) for name, item in value.items())
         if key in _VERBATIM:
             return {name: _as_text(item) for name, item in items}
-        return {_renamed(name): _as_api(item, name) for name, item in items}
+        return {
+            _RENAMED.get(name, name[:1].lower() + name[1:]): _as_api(item, name)
+            for name, item in items
+        }
     if isinstance(value, str) and key in ("", "Value"):  # of a list, or of a variable
         value = _OPEN_DOMAIN.sub(".internal", value)
     if key in ("Value", "Name"):
         return _as_text(value)
     return {"true": True, "false": False}.get(value, value)
-
-
-def _renamed(name: str) -> str:
-    return _RENAMED.get(name, name[:1].lower() + name[1:])
 
 
 def _as_text(value: Any) -> str:

@@ -106,6 +106,9 @@ class Address:
         return is_domain or _IP.fullmatch(self.host) is not None
 
 
+Addresses = Iterator[Address | None]  # None for what is none
+
+
 @lru_cache(_CACHED)
 def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a name such as ``DB_HOST``, ``redis.url`` or ``EventBusHost``."""
@@ -124,9 +127,8 @@ def position_of(name: str) -> str:
     """Return the role of a value by its last known word; ``own`` counts at any place; else empty."""
     words = words_of(name)
     joined = "".join(words)
-    if (
-        len(words) > 1 and words[-1] == "site"
-    ):  # AUTHORS_SITE, where SITE_URL is one's own
+    # AUTHORS_SITE, where SITE_URL is one's own
+    if len(words) > 1 and words[-1] == "site":
         return "weak"
     if any(_WORDS.get(word) == "own" for word in words) or joined.endswith("rooturl"):
         return "own"
@@ -156,7 +158,8 @@ def of_variable(name: str, value: str) -> tuple[Address, ...]:
         found = [_unsure(address) for address in found]
     is_secret = is_secret_name(name)
     may_be_sure = position not in ("none", "weak") and not is_secret
-    for host, port in _with_ports(text):
+    with_port = _BEFORE_PORT.findall(text.translate(_APART)) if ":" in text else []
+    for host, port in [*with_port, *_IN_BRACKETS.findall(text)]:
         address = _address(host, port)
         is_sure = may_be_sure and address and (position == "host" or address.is_outside)
         found.append(address if is_sure else _unsure(address))
@@ -176,11 +179,8 @@ def of_text(text: str) -> tuple[Address, ...]:
         url for url in _urls(text) if url and (url.port or url.host not in groups)
     ]
     apart = text.translate(_APART)
-    for host, port in [
-        *_BEFORE_PORT.findall(apart),
-        *_DEV_TCP.findall(text),
-        *_BESIDE_PORT.findall(text),
-    ]:
+    with_port = _BEFORE_PORT.findall(apart) + _DEV_TCP.findall(text)
+    for host, port in with_port + _BESIDE_PORT.findall(text):
         found.append(_address(host, port, is_sure=False))
     for host in [*_ASKED.findall(text), *_SERVER_LINE.findall(text)]:
         found.append(_address(host, is_sure=False))
@@ -191,7 +191,7 @@ def of_text(text: str) -> tuple[Address, ...]:
     return _distinct(found)
 
 
-def _listed(key: str, items: str) -> Iterator[Address | None]:
+def _listed(key: str, items: str) -> Addresses:
     """Yield the hosts in a list, if its key may hold hosts."""
     if position_of(key) in ("host", "near") and not is_secret_name(key):
         for item in re.split(r"[\s,\"']+", items):
@@ -207,11 +207,8 @@ def _without_own(found: Any) -> str:
 def _distinct(found: list[Address | None]) -> tuple[Address, ...]:
     """Keep each host and port once; an address with a scheme, then a sure one, wins."""
     best: dict[tuple[str, int | None], Address] = {}
-    ranked = sorted(
-        (address for address in found if address),
-        key=lambda address: (not address.scheme, not address.is_sure),
-    )
-    for address in ranked:
+    known = [address for address in found if address]
+    for address in sorted(known, key=lambda one: (not one.scheme, not one.is_sure)):
         best.setdefault((address.host, address.port), address)
     with_port = {host for host, port in best if port}
     return tuple(
@@ -225,7 +222,7 @@ def _unsure(address: Address | None) -> Address | None:
     return replace(address, is_sure=False) if address else None
 
 
-def _urls(text: str) -> Iterator[Address | None]:
+def _urls(text: str) -> Addresses:
     """Yield the hosts of all URLs in a text; one URL may list several, with commas."""
     if "//" not in text:
         return
@@ -261,7 +258,7 @@ def _of_part(text: str, scheme: str) -> Address | None:
     return _address(host, str(port or ""), scheme)
 
 
-def _dsn(text: str) -> Iterator[Address | None]:
+def _dsn(text: str) -> Addresses:
     """List the hosts of ``user@tcp(db:3306)/x``, ``Server=db,1433;…`` and ``host=db port=1``."""
     for scheme, inner in _GO_DSN.findall(text):
         yield _of_part(inner, scheme)
@@ -272,14 +269,7 @@ def _dsn(text: str) -> Iterator[Address | None]:
             yield from _keyed(key, host, port)
 
 
-def _with_ports(text: str) -> Iterator[tuple[str, str]]:
-    """List hosts with a port behind them: ``db:5432``, and ``mq(1414)``."""
-    if ":" in text:
-        yield from _BEFORE_PORT.findall(text.translate(_APART))
-    yield from _IN_BRACKETS.findall(text)
-
-
-def _keyed(key: str, host: str, port: str) -> Iterator[Address | None]:
+def _keyed(key: str, host: str, port: str) -> Addresses:
     """Yield the host of a configuration entry, if its key may hold a host."""
     position = "host" if key.lower() in _DSN_KEYS else position_of(key)
     if position in ("host", "near") and not is_secret_name(key):
@@ -293,7 +283,7 @@ _OWN_KEYS = ("hostname", "servername", "server_name")  # mostly of the service i
 _DSN_KEYS = LISTS["dsn"] | {"data source", "network address"}
 
 
-def _bare_hosts(name: str, text: str, position: str) -> Iterator[Address | None]:
+def _bare_hosts(name: str, text: str, position: str) -> Addresses:
     """Yield host names from a value that is one host name, or a list of them."""
     parts = [*filter(None, _LIST.split(text))]
     head = text.partition(",")[0].strip()

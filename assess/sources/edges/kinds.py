@@ -21,15 +21,12 @@ class Kind:
     is_known: bool = True
 
 
-_ROWS = rows("address_kinds")
-
-
 def _index(column: str) -> dict[str, Kind]:
-    found: dict[str, Kind] = {}
-    for row in _ROWS:
-        kind = Kind(row["kind"], row["protocol"])
-        found |= dict.fromkeys(row[column].split(), kind)
-    return found
+    return {
+        word: Kind(row["kind"], row["protocol"])
+        for row in rows("address_kinds")
+        for word in row[column].split()
+    }
 
 
 _BY_WORD = _index("words")

@@ -99,9 +99,9 @@ def needs(
         if address.host == OWN_HOST and not caller.on_host:
             continue
         callee = siblings.behind(address, space)
-        if callee is None and address.is_sure:
+        if not callee and address.is_sure:
             callee = _outside_callee(address, space)
-        if callee is None or (mention.text.is_possible and _is_stranger(callee)):
+        if not callee or (mention.text.is_possible and _is_stranger(callee)):
             continue
         row = _row(caller.name, callee, mention)
         is_call = row["kind"] == CALL
@@ -136,13 +136,11 @@ def is_own(variable: str, own: set[str]) -> bool:
 
 def _outside_callee(address: Address, space: str) -> Callee:
     """Return the callee for a host that is not a sibling."""
-    host = address.host
-    if inside := inner_name(host):
-        name, space = inside
-        return Callee(Name(name, RULE, UNRESOLVED, space or NOWHERE))
-    if address.is_outside:
-        return Callee(f"{EXTERNAL}{host}")
-    return Callee(Name(host, RULE, UNRESOLVED, space or NOWHERE))
+    inside = inner_name(address.host)
+    if not inside and address.is_outside:
+        return Callee(f"{EXTERNAL}{address.host}")
+    name, space = inside or (address.host, space)
+    return Callee(Name(name, RULE, UNRESOLVED, space or NOWHERE))
 
 
 def _is_stranger(callee: Callee) -> bool:
@@ -175,10 +173,10 @@ def start_order(
     # as one; what has to end first is a job, whatever its image is.
     known = _kind_of(callee, service)
     is_job = more.get("condition") == ENDED
-    is_store = known and known.kind in STORES and not is_job
-    kind = known.kind if known and is_store else START_ORDER
-    protocol = known.protocol or None if known and is_store else None
-    return dependency_row(src, callee.name, kind, evidence, protocol=protocol, **more)
+    if not known or known.kind not in STORES or is_job:
+        known = Kind(START_ORDER)
+    more["protocol"] = known.protocol or None
+    return dependency_row(src, callee.name, known.kind, evidence, **more)
 
 
 def _kind_of(callee: Callee, service: str = "") -> Kind | None:
@@ -193,11 +191,9 @@ def _kind_of(callee: Callee, service: str = "") -> Kind | None:
 
 def declared_call(src: Name, callee: Callee, evidence: str, **more: Any) -> Row:
     """Return the row of a declared link to another service, with the kind of the callee."""
-    known = _kind_of(callee)
-    kind = known.kind if known else CALL
-    protocol = known.protocol or None if known else None
-    more = {"protocol": protocol, "_is_known": known is not None, **more}
-    return dependency_row(src, callee.name, kind, evidence, **more)
+    known = _kind_of(callee) or Kind(is_known=False)
+    more = {"protocol": known.protocol or None, "_is_known": known.is_known, **more}
+    return dependency_row(src, callee.name, known.kind, evidence, **more)
 
 
 def dependency_row(
@@ -223,17 +219,13 @@ def distinct(rows: Iterable[Row]) -> Rows:
         dst = _without_rule(row["dst"])
         if src != dst:
             pairs[src, dst].append(row)
-    kept = [_joined(group) for group in pairs.values()]
-    for row in kept:
-        row.pop("_is_known", None)
+    kept = []
+    for group in pairs.values():
+        best = min(group, key=_weakness)
+        conditions = [row["condition"] for row in group if row.get("condition")]
+        kept.append(best | ({"condition": conditions[0]} if conditions else {}))
+        kept[-1].pop("_is_known", None)
     return [*_promoted(kept)]
-
-
-def _joined(group: Rows) -> Row:
-    """Return the strongest row of a pair."""
-    best = min(group, key=_weakness)
-    conditions = [row["condition"] for row in group if row.get("condition")]
-    return best | ({"condition": conditions[0]} if conditions else {})
 
 
 def _weakness(row: Row) -> tuple[bool, bool, bool, int, bool]:

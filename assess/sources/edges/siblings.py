@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from assess.sources.base import Name
 from assess.sources.edges.address import ENGINE_HOST, OWN_HOST, Address
+from assess.sources.values import only
 
 Pair = tuple[str, str]
 # Domains that a platform puts behind the name of a service.
@@ -88,7 +89,7 @@ class Siblings:
         for where, name in self._readings(host.lower(), space):
             for index in (self._names, self._aliases):
                 if found := index.get((where, name)):
-                    return next(iter(found)) if len(found) == 1 else None
+                    return only(found)
         return None
 
     def _readings(self, host: str, space: str) -> list[Pair]:

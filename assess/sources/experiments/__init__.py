@@ -115,7 +115,7 @@ def _of_cells(cells: Cells) -> Row | None:
     target = ((filled["element_kind"] or "service").lower(), filled["element"])
     times = (filled["started_at"], filled["ended_at"])
     row = row_of(filled["experiment_id"], {target}, *times)
-    if row is None:
+    if not row:
         return None
     for column in ("affected", "observed"):
         if filled[column]:
@@ -128,16 +128,11 @@ def _of_cells(cells: Cells) -> Row | None:
 def of_chaostoolkit(journal: Row, names: Map) -> Row | None:
     """Read the journal of one run of Chaos Toolkit; None where nothing known was failed."""
     runs = dicts(journal, "run")
-    actions = [
-        table(run, "activity")
-        for run in runs
-        if dig(run, "activity", "type") == "action" and run.get("status") == "succeeded"
-    ]
+    sound = [table(run, "activity") for run in runs if run.get("status") == "succeeded"]
+    actions = [activity for activity in sound if text(activity, "type") == "action"]
     targets = {_target(action, names) for action in actions}
     failing = [action for action in actions if _target(action, names)]
-    words = [
-        text(action, "provider", "func") or text(action, "name") for action in failing
-    ]
+    words = [text(a, "provider", "func") or text(a, "name") for a in failing]
     title = text(journal, "experiment", "title") or "chaos toolkit"
     start = journal.get("start")
     row = row_of(f"{scrub(title)} {start}", targets - {None}, start, journal.get("end"))

@@ -6,7 +6,6 @@ words of actions; the first pattern that fits counts.
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 from assess import frames
@@ -26,6 +25,10 @@ _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?=Chaos)")
 _LABEL = re.compile(r"(?:^|,)\s*(?:app|app\.kubernetes\.io/name|name)\s*==?\s*([^,\s]+)")
 # types of resources of AWS -> what their addresses end with
 _RESOURCES = vocabulary("experiments", "resources")
+_FAULTS = [
+    (Linear(row["pattern"], ignore_case=True), row["fault"])
+    for row in rows("experiments/faults")
+]
 _NEVER_RAN = vocabulary("experiments", "never ran")
 
 
@@ -62,16 +65,8 @@ def fault_of(*words: str) -> str | None:
     plain = _SEPARATORS.sub(" ", spaced)
     if plain.strip().lower() in frames.columns("experiments")["fault"].vocabulary:
         return plain.strip().lower()
-    fits = (fault for pattern, fault in _faults() if pattern.search(plain))
+    fits = (fault for pattern, fault in _FAULTS if pattern.search(plain))
     return next(fits, None)
-
-
-@cache
-def _faults() -> list[tuple[Linear, str]]:
-    return [
-        (Linear(row["pattern"], ignore_case=True), row["fault"])
-        for row in rows("experiments/faults")
-    ]
 
 
 def of_pod(name: str) -> str:

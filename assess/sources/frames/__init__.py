@@ -21,6 +21,7 @@ from assess.reading import (
 from assess.sources.base import Asked, Batch, Call, Name, Row, Rows, Source
 from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
+from assess.sources.values import number
 
 NOTED = 5  # problems of a file
 SHOWN = 3  # rows that a problem names
@@ -132,10 +133,8 @@ def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
         elif "service_id" in record:
             row["names"] = (_name(record["service_id"]),)
         if frame == "service_aliases" and str(record.get("ambiguous")).lower() != "true":
-            trust = pd.to_numeric(record.get("confidence"), errors="coerce")
-            alias = _name(
-                record.get("alias", ""), 1.0 if pd.isna(trust) else float(trust)
-            )
+            trust = number(record, "confidence")
+            alias = _name(record.get("alias", ""), 1.0 if trust is None else trust)
             batch.add("services", {"names": (*row.get("names", ()), alias)})
         batch.add(frame, row)
 

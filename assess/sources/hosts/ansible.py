@@ -165,7 +165,9 @@ def documents(file: Path, row: Row, prefix: str = "") -> Iterator[tuple[str, Row
                 yield _SCHEMA.sub("", name), inner
         elif isinstance(value.get("plays"), list):  # the callback `json`
             yield from _of_plays(value)
-        elif are_facts(value) or failure_of(value):
+        elif any(key in _NAMED or key.startswith(_PREFIX) for key in value) or failure_of(
+            value
+        ):
             yield name, _facts_of(value)
 
 
@@ -189,7 +191,7 @@ def _facts_of(result: Row) -> Row:
 
 def failure_of(document: Row) -> Row:
     """Return why a host has no facts, without its message."""
-    is_denied = _DENIED.search(str(document.get("msg") or "")) is not None
+    is_denied = _DENIED.search(str(document.get("msg") or ""))
     for key, status, hint in _REFUSALS:
         if document.get(key) is True:
             reason = "denied" if is_denied else status
@@ -251,12 +253,10 @@ def _is_same(one: PlainHost, other: PlainHost) -> bool:
 
 
 def _parts(host: PlainHost) -> set[str]:
-    known = {
-        "setup": not host.facts.keys() <= {"last_seen_at", "facts_age_hours"},
-        "services": host.units is not None,
-        "packages": host.packages is not None,
-    }
-    return {part for part, is_known in known.items() if is_known}
+    known = {"services": host.units, "packages": host.packages}
+    parts = {part for part, listed in known.items() if listed is not None}
+    is_empty = host.facts.keys() <= {"last_seen_at", "facts_age_hours"}
+    return parts if is_empty else parts | {"setup"}
 
 
 def _cover_parts(path: str, hosts: list[PlainHost], batch: Batch) -> None:
@@ -277,12 +277,6 @@ def untagged(value: Row) -> Any:
     if "__ansible_type" in value and "value" in value:
         return value["value"]
     return value.get("__ansible_unsafe", value)
-
-
-def are_facts(document: Row) -> bool:
-    """Return whether a document has facts of a host."""
-    has_named = any(name in document for name in _NAMED)
-    return has_named or any(key.startswith(_PREFIX) for key in document)
 
 
 def plain(facts: Row) -> Row:

@@ -23,7 +23,16 @@ from assess.sources.hosts.rows import (
 )
 from assess.sources.listing import lose
 from assess.sources.settings import of_command
-from assess.sources.values import cell, dicts, dig, joined, leaf, picked, text, whole
+from assess.sources.values import (
+    cell,
+    dicts,
+    dig,
+    joined,
+    leaf,
+    picked,
+    text,
+    whole,
+)
 
 Files = dict[str, Path]  # of a host, by table
 # Of each: columns without which a row says nothing, and those of whole numbers.
@@ -85,7 +94,7 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
     written = []
     for table in TABLES:
         file = files.get(table)
-        if file is None:
+        if not file:
             if TABLES[table]["wanted"]:
                 hint = f"no dump of it: osqueryi --json 'select * from {table}' > {table}.json"
                 batch.cover(scope, table, "not_configured", hint=hint)
@@ -143,7 +152,7 @@ def misread_of(table: str, values: list[Any]) -> list[str]:
 
 def to_host(tables: Tables, name: str, place: str, written: float | None) -> PlainHost:
     """Return one host from its tables, whose values are all text."""
-    release = _only(tables, "os_version")
+    release = dig(tables, "os_version", 0) or {}
     return PlainHost(
         name=name,
         place=place,
@@ -158,10 +167,6 @@ def to_host(tables: Tables, name: str, place: str, written: float | None) -> Pla
         packages=to_packages(tables),
         mounted=to_mounted(tables),
     )
-
-
-def _only(tables: Tables, table: str) -> Row:
-    return next(iter(tables.get(table, [])), {})
 
 
 def to_settings(tables: Tables) -> Row:
@@ -207,16 +212,16 @@ def to_mounted(tables: Tables) -> Rows:
             "path": path,
             "type": cell(disk, "type") or None,
             "size": _used(disk),
-            "read_only": _is_read_only(cell(disk, "flags")),
+            "read_only": _is_read_only(disk),
         }
         for disk in tables.get("mounts", [])
         if (path := cell(disk, "path")) and disk.get("type") not in _PSEUDO
     ]
 
 
-def _is_read_only(flags: str) -> bool | None:
+def _is_read_only(disk: Row) -> bool | None:
     """Return whether a file system is mounted read-only; None where no flag says it."""
-    named = {"ro", "rw"}.intersection(flags.split(","))
+    named = {"ro", "rw"}.intersection(cell(disk, "flags").split(","))
     return named == {"ro"} if named else None
 
 
@@ -232,9 +237,9 @@ def _used(disk: Row) -> int | None:
 def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     """Turn Docker's tables into rows, through the payloads of Docker's own API."""
     data = EngineData()
-    if version := _only(tables, "docker_version"):
+    if version := dig(tables, "docker_version", 0):
         data.take("version", picked(version, "osquery version"))
-    if info := _only(tables, "docker_info"):
+    if info := dig(tables, "docker_info", 0):
         data.take("info", picked(info, "osquery info"))
     # An empty table is no list where nothing else shows an engine.
     if "docker_containers" in tables and (data.version or tables["docker_containers"]):

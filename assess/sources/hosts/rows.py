@@ -272,24 +272,21 @@ def filled(**columns: Any) -> Row:
 @lru_cache(maxsize=1 << 16)
 def is_of_distribution(unit: str) -> bool:
     """Return whether a unit belongs to the distribution, an engine or an agent."""
-    return _of_distribution().fullmatch(unit) is not None
+    return _known("pattern", "distribution_units").fullmatch(unit) is not None
 
 
 @lru_cache(maxsize=1 << 16)  # hosts have their packages in common
 def is_of_interest(package: str) -> bool:
     """Return whether a package is an engine's or a store's; the others are not kept."""
-    return _interesting().fullmatch(package) is not None
+    known = _known("package", "engine_packages", "store_units")
+    return known.fullmatch(package) is not None
 
 
 @cache
-def _interesting() -> re.Pattern[str]:
-    known = [*rows("hosts/engine_packages"), *rows("hosts/store_units")]
-    return any_of(row["package"] for row in known if row["package"])
-
-
-@cache
-def _of_distribution() -> re.Pattern[str]:
-    return any_of(row["pattern"] for row in rows("hosts/distribution_units"))
+def _known(column: str, *names: str) -> re.Pattern[str]:
+    """Compile a column of vocabularies into one expression."""
+    cells = (row[column] for name in names for row in rows(f"hosts/{name}"))
+    return any_of(filter(None, cells))
 
 
 @cache

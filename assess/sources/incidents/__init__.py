@@ -125,7 +125,7 @@ def _read(search: _Search) -> None:
         # Files of services and of dependencies do not show whose they are.
         tool = TOOLS.get(named) or tool_of(values) or tool_of(every)
         with call:
-            if tool is None:
+            if not tool:
                 _read_table(search, table_of(values), call)
                 continue
             refuse_many(len(incidents_in(tool, values)))
@@ -155,7 +155,7 @@ def _ask(search: _Search) -> None:
     search = replace(search, since=since, until=until)
     pages = 1 if search.is_probe else None
     services = []
-    if tool.get_services is not None and not search.is_probe:
+    if tool.get_services and not search.is_probe:
         with (
             search.batch.call(search.scope, "services") as call,
             open_web(search, tool.token, call=call) as web,
@@ -217,7 +217,7 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     records = only_incidents(records)
     left_out_n -= len(records)
     made = (reader.incident(cells, affected) for cells, affected in records)
-    every = join_rows(incident for incident in made if incident is not None)
+    every = join_rows(incident for incident in made if incident)
     # one file of several may be lost next time
     place = {"source_ref": call.row["scope"]}
     incidents = [incident | place for incident in every if search.contains(incident)]

@@ -203,4 +203,4 @@ def listed(page: Any, key: str = "") -> Rows:
 def _is_past(rows: Rows, since: datetime) -> bool:
     """Return whether rows, newest first, reach back to the start of a window."""
     times = [read_time(as_text(row, "created_at"), UTC) for row in rows]
-    return any(moment is not None and moment < since for moment in times)
+    return any(moment and moment < since for moment in times)

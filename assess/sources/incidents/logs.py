@@ -25,10 +25,7 @@ def fold(records: list[Cells], moment: Moment) -> list[Cells]:
         groups.setdefault(key, []).append(cells)
     folded = []
     for group in groups.values():
-        if _is_log(group):
-            folded.append(_folded(group, moment))
-        else:
-            folded += group
+        folded += [_folded(group, moment)] if _is_log(group) else group
     return folded
 
 

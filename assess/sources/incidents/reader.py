@@ -29,7 +29,7 @@ from assess.sources.incidents.times import (
     parse_time,
 )
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, dig, number
+from assess.sources.values import Texts, dig, number, only
 
 # Columns whose words are mapped, and the table of the policy that has further ones.
 _WORDS = {
@@ -173,13 +173,13 @@ class Reader:
         """Return a row with service names in place of ids; None without an opening time."""
         opened = self._time(cells, "opened_at")[0]
         incident_id = first(cells, "incident_id")[0] or _derived_id(cells)
-        if opened is None:
+        if not opened:
             self.lost.append(incident_id)
             return None
         cells = _labelled(cells) | cells
         listed = [*affected, *_affected(cells)]
         exact = first(cells, "service_id")[0]
-        service = first(cells, "service")[0] or _only(listed)
+        service = first(cells, "service")[0] or only({*listed})
         cause, cause_basis = self._cause(cells)
         end = self._end(cells, opened)
         if not is_plausible(opened):
@@ -191,7 +191,7 @@ class Reader:
         return {
             "incident_id": incident_id,
             "service_raw": service or None,
-            "names": _names([exact, service]),
+            "names": _names([exact, service or ""]),
             "opened_at": opened,
             "acked_at": self._acked(cells, opened),
             "severity": self._severity(cells),
@@ -215,9 +215,9 @@ class Reader:
     def _time(self, cells: Cells, column: str) -> tuple[datetime | None, str]:
         text, header = first(cells, column)
         when = self.moment(header, text)
-        if when is None and (text or column == "opened_at"):
+        if not when and (text or column == "opened_at"):
             self.bad_times.add(column, text)
-        elif when is not None and not is_plausible(when):
+        elif when and not is_plausible(when):
             self.bad_times[_IMPOSSIBLE, column] += 1
         return when, header
 
@@ -232,10 +232,10 @@ class Reader:
         """Return the end, the time to resolve, and the field that they come from."""
         resolved, header = self._time(cells, "resolved_at")
         seconds, duration = self._seconds(cells)
-        if resolved is None and seconds is not None:
+        if not resolved and seconds is not None:
             resolved = opened + timedelta(seconds=seconds)
             header = duration
-        if resolved is None:
+        if not resolved:
             return {}
         self._note_lag(cells, resolved, header)
         are_plausible = is_plausible(opened) and is_plausible(resolved)
@@ -253,7 +253,7 @@ class Reader:
     def _note_lag(self, cells: Cells, resolved: datetime, header: str) -> None:
         text, closing = first(cells, "closed_at")
         closed = self.moment(closing, text)
-        if closed is not None and closing != header:
+        if closed and closing != header:
             self.lags.append((closed - resolved) / timedelta(days=1))
 
     def _seconds(self, cells: Cells) -> tuple[float | None, str]:
@@ -432,12 +432,6 @@ def _labelled(cells: Cells) -> Cells:
     columns = vocabulary("incidents", "labels")
     known = {name for column in columns for name in HEADERS[column]}
     return {name: value for name, value in by_header.items() if name in known}
-
-
-def _only(values: Iterable[str]) -> str:
-    """Return the one text that all agree on; empty of several, and of none."""
-    distinct = {*values}
-    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _names(services: Iterable[str]) -> Names:

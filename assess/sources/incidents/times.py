@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
+from assess.sources.values import only
 
 ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error
@@ -54,11 +55,11 @@ def parse_time(
     try:
         when = _of_number(text) or _of_iso(text)
         when = when or _of_numbers(text, order)
-        if when is None:
+        if not when:
             when = _of_words(text)
-            if when is None or (zone is None and when.tzinfo is None):
+            if not when or not (zone or when.tzinfo):
                 return None
-        if when.tzinfo is None:
+        if not when.tzinfo:
             when = when.replace(tzinfo=zone or UTC)
         return when.astimezone(UTC)
     except (ValueError, OverflowError):
@@ -73,7 +74,7 @@ def order_of(texts: Iterable[str]) -> str | None:
         readings = _readings(text)
         if len(readings) == 1:
             shown |= readings.keys()
-    return shown.pop() if len(shown) == 1 else None
+    return only(shown)
 
 
 def is_ambiguous(text: str) -> bool:
@@ -84,7 +85,7 @@ def is_ambiguous(text: str) -> bool:
 def _readings(text: str) -> dict[str, datetime]:
     """Return what a date of numbers may mean, by order; empty where the year comes first."""
     match = _NUMBERS.fullmatch(text.strip())
-    if match is None or match[2] != match[4] or len(match[1]) > 2:
+    if not match or match[2] != match[4] or len(match[1]) > 2:
         return {}
     parts = [match[1], match[3], match[5]]
     dates = {order: _date(parts, order) for order in ("dmy", "mdy")}
@@ -114,14 +115,14 @@ def _of_iso(text: str) -> datetime | None:
 def _of_numbers(text: str, order: str | None) -> datetime | None:
     """Read a date of numbers in an order; without one, only where all readings agree."""
     match = _NUMBERS.fullmatch(text)
-    if match is None or match[2] != match[4]:
+    if not match or match[2] != match[4]:
         return None
     orders = [order] if order else ["dmy", "mdy"]
     if len(match[1]) > 2:
         orders = ["ymd"]
     parts = [match[1], match[3], match[5]]
     dates = {_date(parts, one) for one in orders} - {None}
-    return _at(dates.pop(), match[6]) if len(dates) == 1 else None
+    return _at(only(dates), match[6])
 
 
 def _of_words(text: str) -> datetime | None:
@@ -133,7 +134,7 @@ def _of_words(text: str) -> datetime | None:
     else:
         return None
     month = lookup("incidents/months", "word", "month").get(word.casefold())
-    if month is None:
+    if not month:
         return None
     date = _date([day, month, year], "dmy")
     return _at(date, rest)
@@ -160,10 +161,10 @@ def _date(parts: list[str], order: str) -> datetime | None:
 
 def _at(date: datetime | None, rest: str) -> datetime | None:
     """Return a date at the time of day that follows it."""
-    if date is None or not rest.strip():
+    if not date or not rest.strip():
         return date
     match = _CLOCK.fullmatch(rest.rstrip())
-    if match is None:
+    if not match:
         return None
     hour = int(match[1])
     if match[4]:

@@ -7,6 +7,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from assess.reading import refuse_many
@@ -16,7 +17,16 @@ from assess.sources.incidents import api
 from assess.sources.incidents.reader import HEADERS, NAMED, Record, as_text
 from assess.sources.incidents.times import read_time
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, Words, as_list, dicts, dig, listed, table
+from assess.sources.values import (
+    TextLists,
+    Texts,
+    Words,
+    as_list,
+    dicts,
+    dig,
+    listed,
+    table,
+)
 
 Names = Texts  # service names by the ids of the tool
 Table = tuple[list[str], list[Cells]]  # headers, and the rows below them
@@ -29,18 +39,18 @@ class Tool:
     """A paging or ticket tool."""
 
     name: str
-    lists: Words  # keys under which a page holds its incidents
-    marks: set[str]  # an incident has at least one of these keys
-    signs: set[str]  # keys that only its pages or its incidents have
     get: Callable[[api.Request], Iterator[Rows]]  # pages of incidents, live
-    others: Words  # keys of other lists that become rows
-    token: str  # form of its header ``Authorization``
     # needed where incidents hold only the ids of services
     get_services: Callable[[api.Request], Iterator[Rows]] | None
+    more: Callable[[Row], Cells]
+    lists: Words  # keys under which a page holds its incidents
+    marks: Words  # an incident has at least one of these keys
+    signs: Words  # keys that only its pages or its incidents have
+    others: Words  # keys of other lists that become rows
+    token: str  # form of its header ``Authorization``
     services: str  # path of all services of an incident
     state: str  # path of its state
     over: Words  # states in which it is over
-    more: Callable[[Row], Cells]
 
     def to_record(self, raw: Row, names: Names) -> Record:
         """Return the cells of an incident, and its services where it has several."""
@@ -61,9 +71,9 @@ class Tool:
 
 
 @cache
-def _fields(tool: str) -> dict[str, list[str]]:
+def _fields(tool: str) -> TextLists:
     """Return the paths of a tool by cell."""
-    paths: dict[str, list[str]] = {}
+    paths: TextLists = {}
     for row in rows("incidents/fields"):
         if row["tool"] == tool:
             paths.setdefault(row["cell"], []).append(row["path"])
@@ -125,23 +135,18 @@ _MORE = {
     "servicenow": _more_of_servicenow,
     "statuspage": _more_of_statuspage,
 }
-TOOLS = {
-    row["tool"]: Tool(
-        name=row["tool"],
-        lists=tuple(row["lists"].split()),
-        marks={*row["marks"].split()},
-        signs={*row["signs"].split()},
-        get=_GET[row["tool"]],
-        others=tuple(row["others"].split()),
-        token=row["token"],
-        get_services=_GET_SERVICES.get(row["tool"]),
-        services=row["services"],
-        state=row["state"],
-        over=tuple(row["over"].split()),
-        more=_MORE.get(row["tool"], lambda _: {}),
-    )
-    for row in rows("incidents/tools")
-}
+_LISTS = ("lists", "marks", "signs", "others", "over")
+
+
+def _tool(row: Cells) -> Tool:
+    name = row["tool"]
+    lists: Row = {column: tuple(row[column].split()) for column in _LISTS}
+    texts: Row = {column: row[column] for column in ("token", "services", "state")}
+    more: Callable[[Row], Cells] = _MORE.get(name, lambda _: {})
+    return Tool(name, _GET[name], _GET_SERVICES.get(name), more, **lists, **texts)
+
+
+TOOLS = {row["tool"]: _tool(row) for row in rows("incidents/tools")}
 
 
 def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
@@ -152,14 +157,14 @@ def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:
         pages = [page for page in found if isinstance(page, list)]
         for page in pages or [[value]]:
             incidents += dicts(page)
-    return [row for row in incidents if tool.marks & set(row)]
+    return [row for row in incidents if not row.keys().isdisjoint(tool.marks)]
 
 
 def tool_of(values: list[Any]) -> Tool | None:
     """Return the tool that wrote pages; None where nothing in them shows it."""
     for tool in TOOLS.values():
         entries = [*incidents_in(tool, values), *dicts(values)]
-        if any(tool.signs & set(entry) for entry in entries):
+        if not {*tool.signs}.isdisjoint(chain.from_iterable(entries)):
             return tool
     return None
 
@@ -247,7 +252,7 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
     for n, event in enumerate(_each(values, "change_events")):
         started = read_time(as_text(event, "timestamp"))
         key = f"{PAGERDUTY}:{as_text(event, 'id')}"
-        if started is None or key.endswith(":"):
+        if not started or key.endswith(":"):
             lost.append(f"change event {n} has no id or time")
             continue
         deployment = {"activity_id": key, "kind": "deploy", "started_at": started}

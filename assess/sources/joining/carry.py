@@ -43,12 +43,10 @@ def carry_forward(previous: Inventory, batches: Batches, moment: datetime) -> Ba
         tables = _rows_of(previous, source, scope if source in seeing else None)
         if source not in seeing:
             whole.add(source)
-        if "empty" in calls:
-            tables = {}
-        elif calls.intersection(ANSWERED):
+        if calls.intersection(ANSWERED):
             now = frames_now[source, scope]
             tables = {frame: tables[frame] for frame in tables if frame not in now}
-        if tables:
+        if tables and "empty" not in calls:
             age = _age(previous, source, scope, moment)
             carried.append((source, _batch(previous, tables, scope, age)))
     return carried

@@ -10,7 +10,7 @@ from assess.sources.base import Batch, Batches, Names, Row, belonging, rows_of
 from assess.sources.joining.hosts import ID_LENGTH
 from assess.sources.joining.identity import leaf, slug
 from assess.sources.usage import About, Sample, columns_of
-from assess.sources.values import text, without_none
+from assess.sources.values import only, text, without_none
 
 FRAMES = ("answers", "services")
 _UNLISTED = "findings about images or containers that no other source lists"
@@ -104,9 +104,8 @@ class _Workloads:
     def find(self, about: About) -> str | None:
         """Return the workload of the first key that fits exactly one."""
         for key in about:
-            found = self._ids.get(key[:3], {})
-            if len(found) == 1:
-                return self._container(next(iter(found)), key[3:])
+            if found := only(self._ids.get(key[:3], ())):
+                return self._container(found, key[3:])
         return None
 
     def _container(self, main: str, named: Key) -> str | None:

@@ -17,7 +17,7 @@ from assess import reference
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Batches, Name, Names, Row, Rows, rows_of, type_of
 from assess.sources.joining.identity import ENV_WORDS
-from assess.sources.values import leaf, parts_of_cell, text, without_none
+from assess.sources.values import leaf, only, parts_of_cell, text, without_none
 
 _Host = tuple[str, str]  # type of the source, and host_id
 ENGINES = ("docker", "crictl", "podman")  # sources that list the containers of a host
@@ -56,7 +56,7 @@ def settle_hosts(batches: Batches) -> tuple[Batches, Rows]:
             host = same.get((type_of(label), host), host)
             if frame in ("incidents", "activities"):  # people write any name of a host
                 known = ids.get(str(host).lower(), set())
-                host = min(known) if len(known) == 1 else host
+                host = only(known) or host
             return row if host == row["host_id"] else row | {"host_id": host}
 
         return batch.map(change)
@@ -204,7 +204,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, Rows]:
         for row in batch.rows.get("workloads", ()) if type_of(label) in ENGINES else ():
             container = leaf(row, "workload_id")
             task = tasks.get(container) or tasks.get(batch.tasks.get(container, ""))
-            if task is not None:
+            if task:
                 joined[row["workload_id"]] = task
                 if row.get("names"):
                     named[row["names"][0]] = task["names"]
@@ -251,10 +251,8 @@ def follow_addresses(batches: Batches) -> Batches:
     def follow(_: str, row: Row) -> Row:
         if row.get("address_basis") not in _DECLARED:
             return row
-        found = services.get(_host_of(row["dst"]), {})
-        if len(found) != 1:
-            return row
-        return row | {"dst": next(iter(found)), "confidence": KNOWN}
+        service = only(services.get(_host_of(row["dst"]), ()))
+        return row | {"dst": service, "confidence": KNOWN} if service else row
 
     return [
         (label, batch.map(follow) if batch.rows.get("dependencies") else batch)

@@ -21,7 +21,7 @@ from assess.errors import ConfigError
 from assess.linear import Linear
 from assess.sources.base import Name, Names, Row, Rows, type_of
 from assess.sources.csv_records import rows_of, vocabulary
-from assess.sources.values import text
+from assess.sources.values import only, text
 
 SURE = 0.8  # from here on a second name joins services, and a match counts as resolved
 ALONE = 0.5  # up to here a name never joins the rows of two sources ...
@@ -231,11 +231,9 @@ class Identity:
                 here = service.root
                 owners = {owner.root for owner in _owners(index, name, SPELLINGS[:2])}
                 owners.discard(here)
-                if len(owners) != 1:
-                    continue
-                (other,) = owners
+                other = only(owners)
                 # two services of one source are two, whatever else calls them alike
-                if other.bears(name) and not other.sources & here.sources:
+                if other and other.bears(name) and not other.sources & here.sources:
                     here.names = other.names | here.names
                     other.joined = here
 
@@ -244,10 +242,9 @@ class Identity:
             return Match()
         owners = _owners(self._index, name, SPELLINGS)
         bearers = [owner for owner in owners if owner.bears(name)]
-        owners = bearers if len(bearers) == 1 else owners
-        if len(owners) != 1:
+        service = only(bearers) or only(owners)
+        if not service:
             return Match(ambiguous=bool(owners))
-        service = owners[0]
         return Match(service.service_id, min(name.confidence, service.best.confidence))
 
 
@@ -278,12 +275,9 @@ def _owners(index: _Index, name: Name, spellings: tuple[Spelling, ...]) -> list[
 
 def _has_two_names_of(firsts: list[tuple[str, Name]], spell: Spelling) -> bool:
     """Return whether one source has two names that a spelling makes equal."""
-    seen: dict[tuple[str, str, str], str] = {}
-    for source, name in firsts:
-        written = leaf(name)
-        if seen.setdefault((source, space(name), spell(written)), written) != written:
-            return True
-    return False
+    written = {(source, space(name), leaf(name)) for source, name in firsts}
+    spelled = {(source, where, spell(name)) for source, where, name in written}
+    return len(spelled) < len(written)
 
 
 def _give_ids(services: list[Service]) -> None:
@@ -293,9 +287,8 @@ def _give_ids(services: list[Service]) -> None:
         alike[service.best.name].append(service)
     for name, group in alike.items():
         joinable = [service for service in group if service.best.confidence > ALONE]
-        plain = group if len(group) == 1 else joinable
-        if len(plain) == 1:
-            plain[0].service_id = name
+        if plain := only(group) or only(joinable):
+            plain.service_id = name
     taken = {service.service_id for service in services}
     tried: dict[str, int] = defaultdict(lambda: 1)  # last number by name
     for service in services:

@@ -45,7 +45,7 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
     for label, batch in batches:
         for frame, unresolved in batch.rows.items():
             resolved = (resolver.row(frame, label, row) for row in unresolved)
-            rows[frame] += [row for row in resolved if row is not None]
+            rows[frame] += [row for row in resolved if row]
     _add_services(rows, resolver)
     tables = {}
     notes = resolver.coverage()

@@ -150,13 +150,8 @@ def _files(source: Row, path: str) -> Iterator[Reference]:
         if path:
             keys = [items.get(path, path)]
         for key in keys:
-            yield Reference(
-                listed,
-                name,
-                key=key,
-                is_file=True,
-                is_optional=volume.get("optional") is True,
-            )
+            is_optional = volume.get("optional") is True
+            yield Reference(listed, name, key, is_file=True, is_optional=is_optional)
 
 
 def config_texts(
@@ -194,9 +189,8 @@ def expanded(value: str, known: Values) -> str:
     """Put the values of variables into a text, as a cluster and a shell do."""
     if "$" not in value:
         return value
-
-    def put_in(found: re.Match[str]) -> str:
-        name = found[1] or found[2] or found[3]
-        return known.get(name, found[0])[:_EXPANDED_CHARS]
-
-    return _VARIABLE.sub(put_in, value, count=_EXPANDED_N)
+    return _VARIABLE.sub(
+        lambda found: known.get(found[found.lastindex or 0], found[0])[:_EXPANDED_CHARS],
+        value,
+        count=_EXPANDED_N,
+    )

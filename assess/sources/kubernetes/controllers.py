@@ -17,7 +17,17 @@ from assess.sources.kubernetes.kinds import (
     store_facts,
 )
 from assess.sources.listing import LABEL, Found, labelled, names_of
-from assess.sources.values import Texts, Words, dicts, dig, integer, table, text, texts
+from assess.sources.values import (
+    Texts,
+    Words,
+    by_name,
+    dicts,
+    dig,
+    integer,
+    table,
+    text,
+    texts,
+)
 
 JOBS = ("job", "cronjob")
 _KINDS = vocabulary("kubernetes", "controllers")
@@ -91,11 +101,9 @@ class Controller:
     @property
     def state(self) -> str:
         """State of a replica that was not seen running."""
-        has_ended = any(
-            text(c, "type") in ("Complete", "Failed") and text(c, "status") == "True"
-            for c in dicts(self.status, "conditions")
-        )
-        if has_ended and self.kind in JOBS:
+        conditions = by_name(self.status, "conditions", key="type")
+        ends = [text(conditions, end, "status") for end in ("Complete", "Failed")]
+        if "True" in ends and self.kind in JOBS:
             return "exited"
         return "declared" if self.replicas else "stopped"
 
@@ -131,7 +139,8 @@ class Controller:
         )
 
 
-Labelled = dict[Key, list[Controller]]  # by namespace, and name and value of a label
+Controllers = list[Controller]
+Labelled = dict[Key, Controllers]  # by namespace, and name and value of a label
 
 
 class Owners:
@@ -275,7 +284,7 @@ def _strings(value: Any) -> Texts:
     return {name: v for name, v in table(value).items() if isinstance(v, str)}
 
 
-def _name_all(controllers: list[Controller]) -> None:
+def _name_all(controllers: Controllers) -> None:
     """Name controllers; a label that several unlike ones share names none of them."""
     # Two Deployments that differ neither in role nor in release, such as a canary, are
     # one service; a job never takes the name of what it works for.
@@ -298,9 +307,7 @@ def _name_all(controllers: list[Controller]) -> None:
 # ---- who selects the pods: lists by labels, once per selector ----
 
 
-def attach(
-    controllers: Mapping[Key, Controller], lists: Found
-) -> dict[Key, list[Controller]]:
+def attach(controllers: Mapping[Key, Controller], lists: Found) -> dict[Key, Controllers]:
     """Record on controllers the objects that select or scale their pods; a sole Service names it.
 
     Returns the controllers that an object is about, by its list, namespace and name.
@@ -308,8 +315,8 @@ def attach(
     A cluster has thousands of Services, and thousands may select the same pods.
     """
     labelled = by_label(controllers.values())
-    about: dict[Key, list[Controller]] = defaultdict(list)
-    called: dict[Place, list[Controller]] = {}
+    about: dict[Key, Controllers] = defaultdict(list)
+    called: dict[Place, Controllers] = {}
     reached = set(outer_backends(lists))
     for selector, services in _by_selector(lists["services"]).items():
         namespace = selector[0]
@@ -343,7 +350,7 @@ def attach(
 
 def _drop_shared_names(controllers: Iterable[Controller]) -> None:
     """Remove a shared name from controllers with other programs that no Service joins."""
-    sharing: dict[Name, list[Controller]] = defaultdict(list)
+    sharing: dict[Name, Controllers] = defaultdict(list)
     for controller in controllers:
         sharing[controller.names[0]].append(controller)
     for name, sharers in sharing.items():
@@ -364,12 +371,12 @@ def by_label(controllers: Iterable[Controller]) -> Labelled:
     return labelled
 
 
-def users_of(labelled: Labelled, selector: Selector) -> list[Controller]:
+def users_of(labelled: Labelled, selector: Selector) -> Controllers:
     """List the controllers whose pods have all labels of a selector."""
     namespace, asked = selector
     sharers = [labelled.get((namespace, *label), []) for label in asked]
     # Many controllers may share the other labels.
-    rarest: list[Controller] = min(sharers, key=len, default=[])
+    rarest: Controllers = min(sharers, key=len, default=[])
     return [c for c in rarest if asked <= c.pod_labels.items()]
 
 
@@ -386,16 +393,14 @@ def _addresses(service: Row) -> list[str]:
     return [address for address in found if address not in ("", "None")]
 
 
-def _select(users: list[Controller], selected: Selected) -> None:
+def _select(users: Controllers, selected: Selected) -> None:
     are_one = len({user.names[0] for user in users}) == 1
     for user in users:
         user.selected.append(selected)
-        if are_one:
-            known = {name.name for name in user.names}
-            more = [
-                (n, "kubernetes-service", 0.8) for n in selected.names if n not in known
-            ]
-            user.names += names_of(*more, namespace=selected.namespace)
+        known = {name.name for name in user.names}
+        more = [n for n in selected.names if n not in known] if are_one else []
+        named = ((name, "kubernetes-service", 0.8) for name in more)
+        user.names += names_of(*named, namespace=selected.namespace)
 
 
 def _by_selector(items: Iterable[Row]) -> dict[Selector, Rows]:

@@ -69,12 +69,9 @@ def to_siblings(lists: Found, owners: Owners, units: Units) -> Siblings:
         for selected in controller.selected:
             first.setdefault(selected, controller)
         # Half a tree may lack the Service, which most often bears the name.
-        siblings.add(
-            _callee(controller, units),
-            controller.name,
-            space=controller.namespace,
-            is_alias=True,
-        )
+        callee = _callee(controller, units)
+        home = controller.namespace
+        siblings.add(callee, controller.name, space=home, is_alias=True)
     for service, controller in first.items():
         callee = _callee(controller, units)
         siblings.add(callee, *service.names, space=service.namespace)
@@ -134,13 +131,7 @@ def _let_in(lists: Found, units: Units, siblings: Siblings) -> Iterator[Row]:
     reached = sorted(set(outer_backends(lists))) if proxies else []
     for proxy, (space, name) in islice(product(proxies, reached), _MAX_ALLOWED):
         if callee := siblings.find(name, space):
-            yield declared_call(
-                proxy.names[0],
-                callee,
-                "ingress",
-                possible=are_many,
-                address_basis="config",
-            )
+            yield _declared(proxy, callee, "ingress", possible=are_many)
 
 
 def _is_ingress_proxy(controller: Controller, unit: Unit) -> bool:
@@ -159,7 +150,7 @@ def _allowed(lists: Found, owners: Owners, units: Units) -> Iterator[Row]:
         called = product(selected, _peers(policy, "egress", "to", labelled))
         calling = product(_peers(policy, "ingress", "from", labelled), selected)
         for src, dst in chain(called, calling):
-            yield _possible(src, _callee(dst, units), "network-policy")
+            yield _declared(src, _callee(dst, units), "network-policy")
 
 
 def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]:
@@ -178,11 +169,13 @@ def _imported(lists: Found, owners: Owners, siblings: Siblings) -> Iterator[Row]
                 _, short = place_of_host(name, home)
             if callee := siblings.find(short, home):
                 for caller in callers:
-                    yield _possible(caller, callee, "istio-sidecar")
+                    yield _declared(caller, callee, "istio-sidecar")
 
 
-def _possible(src: Controller, callee: Callee, evidence: str) -> Row:
-    basis = {"possible": True, "address_basis": "config"}
+def _declared(
+    src: Controller, callee: Callee, evidence: str, *, possible: bool = True
+) -> Row:
+    basis = {"possible": possible, "address_basis": "config"}
     return declared_call(src.names[0], callee, evidence, **basis)
 
 

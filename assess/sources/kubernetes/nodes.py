@@ -16,6 +16,7 @@ from assess.sources.kubernetes.controllers import place
 from assess.sources.listing import Found, host_ids
 from assess.sources.settings import common, of_command, settings_of
 from assess.sources.values import (
+    TextLists,
     Texts,
     by_name,
     dicts,
@@ -56,14 +57,6 @@ def node_hosts(nodes: Rows, cluster: str) -> Texts:
     return hosts
 
 
-def _addresses(status: Row) -> str | None:
-    return joined(
-        text(entry, "address")
-        for entry in dicts(status, "addresses")
-        if text(entry, "type").endswith("IP")
-    )
-
-
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
     status = table(node, "status")
@@ -73,6 +66,8 @@ def to_host(node: Row, host_id: str) -> Row:
     family = text(info, "operatingSystem")
     ready = table(by_name(status, "conditions", key="type"), "Ready")
     provider = text(node, "spec", "providerID").partition("://")[0]
+    listed = [e for e in dicts(status, "addresses") if text(e, "type").endswith("IP")]
+    addresses = [text(entry, "address") for entry in listed]
     named = [row for row in rows("kubernetes/node_labels") if row["label"] in labels]
     # of two labels the newer one, which comes last, counts
     places = {row["column"]: text(labels, row["label"]) or None for row in named}
@@ -86,7 +81,7 @@ def to_host(node: Row, host_id: str) -> Row:
         os_name=os_name,
         os_version=os_version,
         os_family=family if family in _FAMILIES else None,
-        addresses=_addresses(status),
+        addresses=joined(addresses),
         state=_STATES.get(text(ready, "status")),
         last_seen_at=moment(ready, "lastHeartbeatTime"),
     )
@@ -204,7 +199,7 @@ def mapped_settings(batch: Batch, cluster: str, lists: Found, program: str) -> R
     return []
 
 
-def control_plane_settings(config: Row) -> dict[str, list[str]]:
+def control_plane_settings(config: Row) -> TextLists:
     """Return the settings that kubeadm gives the programs of a control plane, by their first."""
     found = {}
     for part, program in _CONTROL_PLANE.items():

@@ -28,7 +28,7 @@ from assess.sources.values import (
     table,
     text,
 )
-from assess.sources.volumes import Mount, export_id
+from assess.sources.volumes import Mount, export_id, volume_mounts
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SIDECARS = re.compile("|".join(vocabulary("kubernetes", "sidecars")))
@@ -78,14 +78,10 @@ def to_unit(
 ) -> Unit:
     """Read the declaration of a pod or its template."""
     main, *beside = [_to_unit(spec, part, namespace, material) for part in parts]
-    return replace(main, beside=tuple(beside), asks=_asks(spec, annotations))
-
-
-def _asks(spec: Row, annotations: Iterable[str]) -> Words:
-    """Return the requests of a pod to its cluster, by keys that the cluster reads."""
     # without a key all taints are tolerated
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
-    return tuple(of_pod(annotations, table(spec, "nodeSelector"), taints))
+    asks = of_pod(annotations, table(spec, "nodeSelector"), taints)
+    return replace(main, beside=tuple(beside), asks=tuple(asks))
 
 
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
@@ -205,9 +201,8 @@ def _health(status: Row, main: Row) -> str | None:
 def docker_id(pod: Row, container: Row) -> str:
     """Return the short id of a container where a Docker engine runs it, else nothing."""
     # The docker source lists the same container on that engine, so both rows become one.
-    scheme, _, identifier = text(_status_of(container, pod), "containerID").partition(
-        "://"
-    )
+    written = text(_status_of(container, pod), "containerID")
+    scheme, _, identifier = written.partition("://")
     return identifier[:SHORT_ID] if scheme == "docker" else ""
 
 
@@ -223,15 +218,11 @@ def _mounts(
     spec: Row, container: Row, namespace: str, material: Material
 ) -> Iterator[Mount]:
     volumes = by_name(spec, "volumes")
-    for entry in dicts(container, "volumeMounts"):
-        target = text(entry, "mountPath")
-        if target.rstrip("/") == _SERVICE_ACCOUNT:
-            continue
+    for mount, name in volume_mounts(container):
         # A StatefulSet makes a claim for each replica, which its template does not list.
-        name = text(entry, "name")
         volume = volumes.get(name, {"name": name})
-        mount = Mount(target, "", is_writable=entry.get("readOnly") is not True)
-        yield _with_volume(mount, volume, namespace, material)
+        if mount.target.rstrip("/") != _SERVICE_ACCOUNT:
+            yield _with_volume(mount, volume, namespace, material)
 
 
 def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) -> Mount:
@@ -239,16 +230,16 @@ def _with_volume(mount: Mount, volume: Row, namespace: str, material: Material) 
     source = table(volume, kind)
     driver = text(source, "driver")
     form = "config" if "secrets-store" in driver else _VOLUMES.get(kind)
-    if form == "config":
-        return replace(mount, type=form, source_class=form, is_writable=False)
     if form:
         form = "tmpfs" if source.get("medium") == "Memory" else form
-        return replace(mount, type=form, source_class=form)
+        is_writable = mount.is_writable and form != "config"
+        shown = kind if kind == "gitRepo" else form  # a release drops it
+        return replace(mount, type=shown, source_class=form, is_writable=is_writable)
     if kind == "hostPath":
         return replace(mount, type="bind", source=text(source, "path"))
     # A claim, also one that a StatefulSet makes for each replica; or storage named in the pod.
     if kind != "persistentVolumeClaim":
-        driver = driver or kind
+        driver = driver if kind == "csi" else kind
     claim_name = text(source, "claimName")
     shared_as = f"{namespace}/{claim_name}" if claim_name else ""
     if kind == "nfs":

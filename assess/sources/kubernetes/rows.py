@@ -138,12 +138,6 @@ def _add_settings(batch: Batch, kept: Mapping[str, list[str]]) -> None:
             workload["settings"] = joined([*own, *kept.get(own[0], ())])
 
 
-def addresses_of(pod: Row) -> str | None:
-    """Return the addresses of a pod; old clusters list one only."""
-    listed = [text(entry, "ip") for entry in dicts(pod, "status", "podIPs")]
-    return joined(listed or [text(pod, "status", "podIP")])
-
-
 def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -> None:
     """Add the rows of a pod: a workload for each container, and their mounts."""
     namespace, name = place(pod)
@@ -156,12 +150,15 @@ def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -
     workload_id = f"{cluster.name}/{namespace}/{name}"
     if container_id := docker_id(pod, main):
         workload_id = f"{cluster.hosts.get(node, node)}/{container_id}"
+    # old clusters list one address only
+    addresses = [text(entry, "ip") for entry in dicts(pod, "status", "podIPs")]
+    addresses = addresses or [text(pod, "status", "podIP")]
     replica = _shared(controller, cluster) | {
         "workload_id": workload_id,
         "host_id": cluster.hosts.get(node),
         "name": name,
         "inspect_status": "ok" if main else "list",
-        "addresses": None if unit.host_network else addresses_of(pod),
+        "addresses": None if unit.host_network else joined(addresses),
     }
     workloads, mounts = replica_rows(unit, replica, host=node)
     workloads[0]["docker_sock_mounted"] |= sees_engine_socket(spec)
@@ -257,20 +254,16 @@ def to_service(
     limits = controller.scaler
     if controller.store:
         row["secrets_in_image"] = None
+    others = containers_of(controller.pod, {})[1:]
+    has_shipper = any(role == "sidecar" and _is_shipper(c) for c, role in others)
     return row | {
         "kind": _kind(controller, unit, stateful=row["stateful"]),
         "asg_min": integer(limits.get("minReplicas", 1)) if limits else None,
         "asg_max": integer(limits, "maxReplicas"),
         "public": is_public(controller, has_services=has_services),
         "addresses": joined(sorted(a for s in controller.selected for a in s.addresses)),
-        "logs_exported": ships_logs or _has_shipper(controller.pod),
+        "logs_exported": ships_logs or has_shipper or None,
     }
-
-
-def _has_shipper(pod: Row) -> bool | None:
-    """Return whether a container beside the main one ships the logs; None where none does."""
-    others = containers_of(pod, {})[1:]
-    return any(role == "sidecar" and _is_shipper(c) for c, role in others) or None
 
 
 def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str | None:
@@ -354,11 +347,8 @@ def to_activities(lists: Found, owners: Owners, cluster: str) -> Iterator[Row]:
     for item in lists["replicasets"]:
         owner = owner_of(item)
         revision = integer(item, "metadata", "annotations", _REVISION)
-        if (
-            owner in owners.controllers
-            and owner[0] == "deployment"
-            and revision is not None
-        ):
+        is_deployed = owner in owners.controllers and owner[0] == "deployment"
+        if owner and is_deployed and revision is not None:
             history[owner].append((revision, item))
     for owner, revisions in history.items():
         before = None
@@ -393,9 +383,8 @@ def _to_objects(
             applied = applied_version(item)
             is_grouped = "/" in f"{served}{applied}"
             if is_grouped and not owner_of(item) and place(item)[1]:
-                yield _to_object(item, served, applied, cluster) | _names_of_object(
-                    item, listed, owners, about
-                )
+                names = _names_of_object(item, listed, owners, about)
+                yield _to_object(item, served, applied, cluster) | names
 
 
 def _to_kubeadm_object(config: Row, cluster: str) -> Row:

@@ -8,7 +8,7 @@ from assess.sources.base import Row
 from assess.sources.kubernetes.controllers import Controller, Selected
 from assess.sources.kubernetes.kinds import store_facts
 from assess.sources.unit import Unit
-from assess.sources.values import Texts, integer, picked, table, text
+from assess.sources.values import Texts, integer, picked, table, text, texts
 from assess.sources.volumes import Mount
 
 # Columns that only the pods themselves can fill.
@@ -56,12 +56,9 @@ def _spec(controller: Controller) -> Row:
 
 def _image(spec: Row, path: str) -> str:
     """Return the image at a path; of two paths, the repository and the tag."""
-    found = [_first(spec, part) for part in path.split(":")]
+    parts = (list(_at(spec, part)) for part in path.split(":"))
+    found = [next(iter(texts(values)), "") for values in parts]
     return ":".join(found) if all(found) else ""
-
-
-def _first(spec: Row, path: str) -> str:
-    return next((value for value in _at(spec, path) if isinstance(value, str)), "")
 
 
 def _count(spec: Row, path: str) -> int:

@@ -11,11 +11,11 @@ from typing import Any
 
 from assess import frames
 from assess.frames import EXTERNAL
-from assess.sources.base import Batch, Name, Names, Row, Rows
+from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.edges.address import may_be_address
 from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.edges.siblings import Siblings
-from assess.sources.listing import labelled, names_of
+from assess.sources.listing import names_of
 from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
 from assess.sources.values import Texts, Words, dicts, joined, text, total
@@ -67,11 +67,6 @@ class App:
 
 
 # ---- what the platforms describe in the same words ----
-
-
-def label_names(labels: Row) -> Names:
-    """Return the name that a label gives to a service, if any does."""
-    return names_of(labelled(labels))
 
 
 def to_unit(

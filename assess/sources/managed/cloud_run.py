@@ -9,8 +9,8 @@ from typing import NamedTuple
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import decode_values
-from assess.sources.listing import Found
-from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
+from assess.sources.listing import Found, labelled, names_of
+from assess.sources.managed.apps import App, Deploy, to_replica, to_unit
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
     Texts,
@@ -25,7 +25,7 @@ from assess.sources.values import (
     text,
     texts,
 )
-from assess.sources.volumes import Mount, export_id
+from assess.sources.volumes import Mount, export_id, volume_mounts
 
 PLATFORM = "cloud run"
 _RUN = "run.googleapis.com/"
@@ -51,7 +51,7 @@ def list_of(document: Row) -> str:
         is_ours = text(document, "apiVersion").startswith(_GROUPS)
         return _KINDS.get(text(document, "kind"), "") if is_ours else ""
     path = _PATH.fullmatch(text(document, "name"))
-    if path is None:
+    if not path:
         return ""
     if path["below"]:
         return path["below"] if path["below"] in _KINDS.values() else ""
@@ -65,11 +65,6 @@ class Place(NamedTuple):
     region: str
     name: str
     id: str
-
-    @property
-    def service(self) -> Words:
-        """Where its service is."""
-        return self[:3]
 
 
 def identity(item: Row) -> Hashable:
@@ -92,9 +87,9 @@ def to_apps(lists: Found) -> list[App]:
     """Read all services and jobs, with facts from their revisions."""
     revisions: dict[Words, Rows] = defaultdict(list)
     for revision in lists["revisions"]:
-        revisions[_place(revision).service].append(revision)
+        revisions[_place(revision)[:3]].append(revision)
     apps = [
-        _to_app(item, revisions[_place(item).service], is_job=kind == "jobs")
+        _to_app(item, revisions[_place(item)[:3]], is_job=kind == "jobs")
         for kind in ("services", "jobs")
         for item in lists[kind]
     ]
@@ -102,7 +97,7 @@ def to_apps(lists: Found) -> list[App]:
 
 
 def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
-    account, region, name = _place(item).service
+    account, region, name, _ = _place(item)
     template = table(item, "spec", "template") or table(item, "template")
     notes = _notes(template)
     pod = table(template, "spec") or template
@@ -119,7 +114,7 @@ def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
         provider="gcp",
         account=account,
         region=region,
-        unit=replace(unit, names=label_names(labels)),
+        unit=replace(unit, names=names_of(labelled(labels))),
         least=least,
         most=most,
         # so many are kept warm once the newest revision is ready
@@ -192,7 +187,7 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     unit = _to_unit(main, volumes)
     socket = Mount("/cloudsql", "cloudsql", source_class="socket")
     sockets = [socket] if _instances(notes) else []
-    checked = any(_is_checked(container) for container in containers)
+    checked = any(map(_is_checked, containers))
     return to_replica(
         unit,
         beside,
@@ -220,17 +215,12 @@ def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
         cpu=quantity(limits, "cpu") or _CPU,
         memory=integer(quantity(limits, "memory")) or _MEMORY,
         ports=tuple(ports_of(dicts(container, "ports"))),
-        mounts=tuple(_mounts(container, volumes)),
+        mounts=tuple(
+            _with_volume(mount, volumes.get(name, {}))
+            for mount, name in volume_mounts(container)
+        ),
         stop_timeout_s=_STOP_S,
     )
-
-
-def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
-    for entry in dicts(container, "volumeMounts"):
-        target = text(entry, "mountPath")
-        volume = volumes.get(text(entry, "name"), {})
-        is_writable = entry.get("readOnly") is not True
-        yield _with_volume(Mount(target, "", is_writable=is_writable), volume)
 
 
 def _with_volume(mount: Mount, volume: Row) -> Mount:
@@ -304,16 +294,13 @@ def _digests(item: Row, revisions: Rows) -> Texts:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     latest = text(item, "status", "latestReadyRevisionName")
     latest = latest or text(item, "latestReadyRevision").rpartition("/")[2]
-    found = {}
+    refs = {}
     for revision in revisions:
         if _place(revision).id != latest:
             continue
-        whole = text(revision, "status", "imageDigest").rpartition("@")[2]
         named = dicts(revision, "status", "containerStatuses")
         named += dicts(revision, "containers")
-        for entry in named:
-            ref = text(entry, "imageDigest") or text(entry, "image")
-            found[text(entry, "name")] = ref.rpartition("@")[2]
-        if not named:
-            found[""] = whole
+        for entry in named or [table(revision, "status")]:
+            refs[text(entry, "name")] = text(entry, "imageDigest") or text(entry, "image")
+    found = {name: ref.rpartition("@")[2] for name, ref in refs.items()}
     return {name: value for name, value in found.items() if value.startswith("sha256:")}

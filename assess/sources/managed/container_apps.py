@@ -9,9 +9,9 @@ from typing import Any
 from assess.sources.base import Lists, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.kubernetes.pods import RESTARTS
-from assess.sources.listing import Found
-from assess.sources.managed.apps import App, Deploy, label_names, to_replica, to_unit
-from assess.sources.unit import Unit
+from assess.sources.listing import Found, labelled, names_of
+from assess.sources.managed.apps import App, Deploy, to_replica, to_unit
+from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
     by_name,
     dicts,
@@ -23,7 +23,7 @@ from assess.sources.values import (
     text,
     total,
 )
-from assess.sources.volumes import Mount
+from assess.sources.volumes import Mount, volume_mounts
 
 APPS = "container apps"
 INSTANCES = "container instances"
@@ -76,7 +76,7 @@ def _place(item: Row) -> Row:
         "account": found[1] if found else "",
         # some commands write the region as people do: West Europe
         "region": text(item, "location").lower().replace(" ", ""),
-        "named": label_names(table(item, "tags")),
+        "named": names_of(labelled(table(item, "tags"))),
     }
 
 
@@ -147,23 +147,16 @@ def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) 
     ]
     first, *beside = units
     is_checked = any(dicts(c, "probes") for c, _ in parts)
+    mappings = (ingress, *dicts(ingress, "additionalPortMappings"))
     return to_replica(
         first,
         beside,
         is_job=is_job,
         is_web=bool(ingress),
         retries=integer(settings, "replicaRetryLimit"),
-        ports=tuple(_ports(ingress)),
+        ports=tuple(ports_of(mappings, "targetPort", "exposedPort")),
         health_checked=None if is_job else is_checked,
     )
-
-
-def _ports(ingress: Row) -> Iterator[str]:
-    for mapping in (ingress, *dicts(ingress, "additionalPortMappings")):
-        inner = integer(mapping, "targetPort")
-        outer = integer(mapping, "exposedPort")
-        if inner:
-            yield f"{outer}->{inner}/tcp" if outer else f"{inner}/tcp"
 
 
 def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
@@ -174,14 +167,11 @@ def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
         ("secretRef",),
         cpu=number(asked, "cpu"),
         memory=integer(quantity(asked, "memory")),
-        mounts=tuple(_mounts(container, volumes)),
+        mounts=tuple(
+            _with_volume(mount, volumes.get(name, {}))
+            for mount, name in volume_mounts(container)
+        ),
     )
-
-
-def _mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
-    for entry in dicts(container, "volumeMounts"):
-        volume = volumes.get(text(entry, "volumeName"), {})
-        yield _with_volume(Mount(text(entry, "mountPath"), ""), volume)
 
 
 def _with_volume(mount: Mount, volume: Row) -> Mount:
@@ -275,16 +265,11 @@ def _gigabytes(sizes: Row) -> int | None:
 
 
 def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
-    for entry in dicts(container, "volumeMounts"):
-        volume = volumes.get(text(entry, "name"), {})
-        is_writable = entry.get("readOnly") is not True
-        mount = Mount(text(entry, "mountPath"), "", is_writable=is_writable)
-        share = table(volume, "azureFile")
-        if share:
-            name = text(share, "shareName")
-            yield replace(
-                mount, type="volume", volume=name, driver="azurefile", is_remote=True
-            )
+    for mount, own in volume_mounts(container):
+        volume = volumes.get(own, {})
+        if share := table(volume, "azureFile"):
+            remote = replace(mount, type="volume", driver="azurefile", is_remote=True)
+            yield replace(remote, volume=text(share, "shareName"))
         elif isinstance(volume.get("emptyDir"), dict):
             yield replace(mount, type="empty-dir", source_class="empty-dir")
         else:

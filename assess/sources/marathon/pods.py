@@ -19,7 +19,7 @@ from assess.sources.values import (
     table,
     text,
 )
-from assess.sources.volumes import Mount
+from assess.sources.volumes import Mount, volume_mounts
 
 _STATES = vocabulary("marathon", "states of pods")
 
@@ -100,17 +100,11 @@ def sizes(asked: Row, limits: Row) -> Row:
 
 def _mounts(pod: Row, container: Row) -> Iterator[Mount]:
     volumes = by_name(pod, "volumes")
-    for entry in dicts(container, "volumeMounts"):
-        name = text(entry, "name")
+    for mount, name in volume_mounts(container):
         volume = volumes.get(name, {})
-        mount = Mount(
-            target=text(entry, "mountPath"),
-            type="volume",
-            is_writable=entry.get("readOnly") is not True,
-        )
         if source := text(volume, "host"):
             yield replace(mount, type="bind", source=source)
         elif volume.get("persistent"):
-            yield replace(mount, volume=name or None)
+            yield replace(mount, type="volume", volume=name or None)
         else:  # goes with its instance
             yield replace(mount, type="empty-dir", source_class="empty-dir")

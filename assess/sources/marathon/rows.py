@@ -81,6 +81,9 @@ class App:
                     yield host.lower()
 
 
+Apps = dict[str, App]  # by path
+
+
 def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn what was listed into rows of all frames."""
     lists = defaultdict(list, lists)
@@ -106,7 +109,7 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     return batch
 
 
-def _tasks(lists: Found, apps: dict[str, App]) -> Iterator[tuple[str, Row]]:
+def _tasks(lists: Found, apps: Apps) -> Iterator[tuple[str, Row]]:
     """List tasks once each, by the path of their app; Marathon knows more of them than Mesos."""
     seen: set[str] = set()
     listed = [t for app in apps.values() for t in dicts(app.item, "tasks")]
@@ -236,8 +239,8 @@ def _mounts(app: App) -> Iterator[Mount]:
         name = text(external, "name") or source or target
         driver = text(external, "provider") or None
         yield Mount(
-            target=target,
-            type="volume" if is_volume else "bind",
+            target,
+            "volume" if is_volume else "bind",
             source="" if is_volume else source,
             volume=name if is_volume else None,
             driver=driver,
@@ -306,9 +309,9 @@ def _health(task: Row, app: App) -> str | None:
     return "healthy" if all(alive is True for alive in results) else "unhealthy"
 
 
-def to_dependencies(apps: dict[str, App]) -> Rows:
+def to_dependencies(apps: Apps) -> Rows:
     """Return the declared dependencies of apps, and the apps in their environment."""
-    by_host: dict[str, App] = {}
+    by_host: Apps = {}
     for app in apps.values():
         parts = app.path.lower().split("/")[::-1]
         for host in (".".join(parts), "-".join(parts), *app.virtual_addresses):
@@ -325,7 +328,7 @@ def to_dependencies(apps: dict[str, App]) -> Rows:
     return distinct([*rows, *routed_calls(units, "marathon-labels")])
 
 
-def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
+def _declared(app: App, apps: Apps) -> Iterator[Row]:
     """Return the apps, or groups of them, that an app declares as its dependencies."""
     group = app.path.rpartition("/")[0]
     for path in texts(app.item, "dependencies"):
@@ -339,7 +342,7 @@ def _declared(app: App, apps: dict[str, App]) -> Iterator[Row]:
             yield dependency_row(app.names[0], dst, "declared", "marathon-dependencies")
 
 
-def _at_or_below(path: str, apps: dict[str, App]) -> list[App]:
+def _at_or_below(path: str, apps: Apps) -> list[App]:
     """List the app of a path, or those of a group."""
     if path in apps:
         return [apps[path]]
@@ -389,7 +392,7 @@ def to_activities(app: App, cluster: str) -> Iterator[Row]:
         }
 
 
-def _deployments(lists: Found, apps: dict[str, App], cluster: str) -> Iterator[Row]:
+def _deployments(lists: Found, apps: Apps, cluster: str) -> Iterator[Row]:
     for item in lists["deployments"]:
         started = moment(item, "version")
         for path in texts(item, "affectedApps") if started else ():

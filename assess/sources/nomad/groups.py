@@ -63,11 +63,6 @@ class Group:
             labels |= {name: str(value) for name, value in block.items()}
         return labels
 
-    @property
-    def is_declared(self) -> bool:
-        """Whether the job wants it to run."""
-        return self.is_known and self.job.get("Stop") is not True
-
     def _named(self, service: Row, task: str) -> Row:
         """Return a service with the variables in its name filled from the job."""
         _, job, group = self.key
@@ -77,12 +72,6 @@ class Group:
         for variable, value in parts.items():
             name = name.replace(f"${{{variable}}}", value)
         return {**service, "Name": name}
-
-    @property
-    def inner_hosts(self) -> list[str]:
-        """Names that a network of containers, or a task of its own, gives it."""
-        hosts = [text(task, "Config", "hostname") for task in self.tasks]
-        return [self.key[2], *(text(task, "Name") for task in self.tasks), *hosts]
 
     def _names(self, unit: Unit, *, is_alone: bool) -> Names:
         namespace, job, group = self.key
@@ -212,8 +201,8 @@ def _mounts(group: Group, task: Row) -> Iterator[Mount]:
         is_fixed = entry.get("ReadOnly") is True or volume.get("ReadOnly") is True
         driver = text(volume, "Type")
         yield Mount(
-            target=text(entry, "Destination"),
-            type="volume",
+            text(entry, "Destination"),
+            "volume",
             volume=text(volume, "Source") or name or None,
             driver=driver or None,
             is_writable=not is_fixed,

@@ -72,7 +72,8 @@ def to_batch(lists: Found, cluster: str) -> Batch:
         batch.place(workloads, mounts)
         batch.add("activities", *to_healing(key, allocation, group, allocations))
     for place, group in groups.items():
-        if place not in placed and group.is_declared:
+        is_wanted = group.is_known and group.job.get("Stop") is not True
+        if place not in placed and is_wanted:
             batch.place(*to_declared(group, cluster))
     named = [group for group in groups.values() if group.names]
     units = [group.unit for group in named]
@@ -95,9 +96,8 @@ def _by_id(lists: Found, kind: str, *names: str) -> ById:
 def _groups(jobs: ById, lists: Found) -> dict[GroupKey, Group]:
     """Index the task groups of all jobs; runs of a periodic job belong to the job that starts them."""
     groups: dict[GroupKey, Group] = {}
-    for (namespace, job_id), job in sorted(
-        jobs.items(), key=lambda pair: len(pair[0][1])
-    ):
+    shortest_first = sorted(jobs.items(), key=lambda pair: len(pair[0][1]))
+    for (namespace, job_id), job in shortest_first:
         declared = by_name(job, "TaskGroups", key="Name")
         if not declared:
             declared = {name: {} for name in table(job, "JobSummary", "Summary")}
@@ -282,7 +282,10 @@ def to_dependencies(groups: list[Group]) -> Rows:
     for name, group in known.items():
         siblings.add(group.unit.callee, name)
     for group in groups:
-        siblings.add(group.unit.callee, *group.inner_hosts, is_alias=True)
+        # names that a network of containers, or a task of its own, gives it
+        paths = [("Name",), ("Config", "hostname")]
+        hosts = [text(task, *path) for path in paths for task in group.tasks]
+        siblings.add(group.unit.callee, group.key[2], *hosts, is_alias=True)
     rows = []
     for group in groups:
         src = group.names[0]

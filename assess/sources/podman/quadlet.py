@@ -292,7 +292,7 @@ def _mounts(quadlet: Quadlet) -> Iterator[Mount]:
     container = quadlet.container
     for value in [*as_list(container, "Volume"), *as_list(quadlet.pod, "Volume")]:
         mount = split_volume(value if ":" in value else f":{value}")
-        if mount is not None:
+        if mount:
             yield _with_volume(mount, quadlet.others)
     for value in as_list(container, "Tmpfs"):
         yield Mount(target=value.partition(":")[0], type="tmpfs")

@@ -62,9 +62,14 @@ class RegistrySource(Source):
         """Read the images of repositories, by default those that the fleet's images name."""
         if "path" in asked.options:
             _read_dumps(asked)
-        elif registry := _open(asked):
-            ask = _probe if asked.is_probe else _ask
-            ask(registry, asked)
+            return
+        try:
+            registry = Registry(asked)
+        except (OSError, ValueError) as error:  # of the file of credentials
+            asked.batch.cover(asked.scope, "token_file", **failure(error))
+            return
+        ask = _probe if asked.is_probe else _ask
+        ask(registry, asked)
 
 
 def _ask(registry: Registry, asked: Asked) -> None:
@@ -93,15 +98,6 @@ def _probe(registry: Registry, asked: Asked) -> None:
 
 def _is_name(name: Any) -> bool:
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
-
-
-def _open(asked: Asked) -> Registry | None:
-    """Prepare the registry; a file of credentials that cannot be read leaves a coverage row."""
-    try:
-        return Registry(asked)
-    except (OSError, ValueError) as error:
-        asked.batch.cover(asked.scope, "token_file", **failure(error))
-        return None
 
 
 def _failure(error: Exception) -> Row:
@@ -218,7 +214,7 @@ class _Repository:
         """Return the digest of a reference; None where it is no longer there."""
         path = f"manifests/{ref}"
         answer = self._ask(path, "HEAD")  # which costs no pull
-        if answer is None:
+        if not answer:
             return None
         digest = answer.headers.get("Docker-Content-Digest") or ref
         if ":" not in digest or not is_ref(digest):
@@ -272,7 +268,7 @@ class _Repository:
         if not self.registry.has_referrers:
             return None
         answer = self._ask(f"referrers/{digest}", absent=_UNKNOWN_CALL)
-        if answer is None:
+        if not answer:
             self.registry.has_referrers = False
             return None
         referrers = answer.json()

@@ -6,9 +6,8 @@ from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from assess.image_ref import DEFAULT_REGISTRY, parse_image
-from assess.reading import MAX_MAP_BYTES, read_limited
 from assess.sources.base import Asked
-from assess.sources.http import Answer, HttpError, Web
+from assess.sources.http import Answer, HttpError, Web, read_secret
 from assess.sources.values import text
 
 # The distribution spec lets registries refuse manifests above 4 MB; eight are read at a time.
@@ -40,7 +39,7 @@ class Registry:
         if parts.username:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         if file := options.get("token_file"):
-            secret = read_limited(asked.base / file, MAX_MAP_BYTES).decode().strip()
+            secret = read_secret(asked.base / file)
             if ":" in secret:
                 login = secret
             else:

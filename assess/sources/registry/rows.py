@@ -9,7 +9,7 @@ from typing import Any
 
 from assess.image_ref import parse_image
 from assess.linear import Linear
-from assess.sources.base import Lists, Row, Rows
+from assess.sources.base import Keyed, Lists, Row, Rows
 from assess.sources.values import (
     Texts,
     dicts,
@@ -18,6 +18,7 @@ from assess.sources.values import (
     int_of,
     joined,
     moment,
+    only,
     picked,
     text,
     texts,
@@ -56,10 +57,10 @@ class Repository:
     tags: list[str] | None = None  # all of them; None where they were not listed
     heads: Texts = field(default_factory=dict)  # digest by tag or digest
     types: Texts = field(default_factory=dict)  # media type by digest
-    manifests: dict[str, Row] = field(default_factory=dict)  # by digest
-    configs: dict[str, Row] = field(default_factory=dict)  # by digest of the manifest
+    manifests: Keyed = field(default_factory=dict)  # by digest
+    configs: Keyed = field(default_factory=dict)  # by digest of the manifest
     signed: dict[str, bool] = field(default_factory=dict)  # by digest, where known
-    hub: dict[str, Row] = field(default_factory=dict)  # by tag, of Docker Hub's own API
+    hub: Keyed = field(default_factory=dict)  # by tag, of Docker Hub's own API
 
 
 def is_ref(name: Any) -> bool:
@@ -268,7 +269,7 @@ def to_dumped(value: Any) -> Rows:
         **picked(value, "skopeo image"),
         "layers_n": len(texts(value, "Layers")) or None,
         "size_bytes": total(_count(layer, "Size") for layer in layers),
-        "schema": kinds.pop() if len(kinds) == 1 else None,
+        "schema": only(kinds),
         **keep_base(dig(value, "Labels")),
     }
     return _dumped(text(value, "Name"), dig(value, "Digest"), kept)

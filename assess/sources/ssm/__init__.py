@@ -92,7 +92,17 @@ def to_hosts(
 
 def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
     name = text(node, "ComputerName") or identifier
-    return PlainHost(name, place.scope, _facts(node, place), cloud_id=identifier)
+    is_online = text(node, "PingStatus") == "Online"
+    facts = {
+        **without_none(picked(node, "ssm machine")),
+        # mi-…: a machine elsewhere that is registered with Systems Manager
+        "provider": "aws" if text(node, "InstanceId").startswith("i-") else None,
+        "account": place.account,
+        "region": place.region or None,
+        "state": "running" if is_online else None,
+        **system_of(node.get("PlatformName"), node.get("PlatformVersion")),
+    }
+    return PlainHost(name, place.scope, facts, cloud_id=identifier)
 
 
 def _unlisted(entity: Row, place: Place) -> PlainHost | None:
@@ -101,20 +111,6 @@ def _unlisted(entity: Row, place: Place) -> PlainHost | None:
     node = table(entity, "Data", "AWS:InstanceInformation", "Content", 0)
     is_gone = text(node, "InstanceStatus").lower() in ("terminated", "stopped")
     return None if is_gone or not identifier else _to_host(identifier, node, place)
-
-
-def _facts(node: Row, place: Place) -> Row:
-    identifier = text(node, "InstanceId")
-    is_online = text(node, "PingStatus") == "Online"
-    return {
-        **without_none(picked(node, "ssm machine")),
-        # mi-…: a machine elsewhere that is registered with Systems Manager
-        "provider": "aws" if identifier.startswith("i-") else None,
-        "account": place.account,
-        "region": place.region or None,
-        "state": "running" if is_online else None,
-        **system_of(node.get("PlatformName"), node.get("PlatformVersion")),
-    }
 
 
 def to_packages(applications: Iterable[Row], facts: Row) -> dict[str, Package]:

@@ -5,13 +5,14 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from assess.sources.base import Asked, Row, option_problems
+from assess.sources.base import Asked, Row
 from assess.sources.docker.client import connect, endpoint_of, failure, problems_of
 from assess.sources.listing import Found, Listing, ListSource, Sorted, take_entries
 from assess.sources.redact import strip_credentials
 from assess.sources.swarm.rows import from_cli, short_id, to_batch
 from assess.sources.values import dig, listed, text
 
+_NO_SWARM = "this engine is in no swarm"
 _NO_MANAGER = (406, 503)  # answers of an engine that manages no swarm
 
 
@@ -24,7 +25,7 @@ class SwarmSource(ListSource):
 
     def check(self, options: Row) -> list[str]:
         """List problems of the options."""
-        return [*problems_of(options), *option_problems(self, options)]
+        return problems_of(self, options)
 
     def sort(self, document: Any) -> Sorted:
         """Sort services, nodes and tasks by their keys."""
@@ -66,9 +67,10 @@ class SwarmSource(ListSource):
                     call.take([info])
                     cluster = short_id(info, "Swarm", "Cluster", "ID")
                     options.setdefault("cluster", cluster)
+                elif text(info, "Swarm", "LocalNodeState") == "active":
+                    call.status("unsupported", "name the engine of a manager")
                 else:
-                    state = text(info, "Swarm", "LocalNodeState")
-                    call.status("unsupported", _no_manager(state))
+                    call.status("unsupported", _NO_SWARM)
             for listing in self.lists if is_manager else ():
                 with ask(listing.kind) as call:
                     call.count(requests=1)
@@ -80,10 +82,5 @@ class SwarmSource(ListSource):
 def _failure(error: Exception) -> Row:
     row = failure(error)
     if getattr(error, "status_code", None) in _NO_MANAGER:
-        row |= {"status": "unsupported", "hint": _no_manager("")}
+        row |= {"status": "unsupported", "hint": _NO_SWARM}
     return row
-
-
-def _no_manager(state: str) -> str:
-    is_worker = state == "active"
-    return "name the engine of a manager" if is_worker else "this engine is in no swarm"

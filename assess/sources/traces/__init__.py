@@ -65,7 +65,7 @@ def _read(asked: Asked) -> Rows:
 
 def _link_of_call(caller: Span, callee: Span | None) -> Row | None:
     link = _pair(caller.service, callee.service if callee else caller.peer)
-    if link is None:
+    if not link:
         return None
     has_failed = caller.has_failed or (callee is not None and callee.has_failed)
     return link | {
@@ -205,7 +205,7 @@ def to_links(values: list[Any], *, is_failed: bool = False) -> tuple[Rows, int]:
     """Read who called whom in answers of any format, and count entries that cannot be read."""
     # A link is ``src, dst, kind, is_outside, rule`` and ``calls`` or ``failed``.
     read = [_link_of(entry, is_failed) for entry in _entries(values)]
-    links = [link for link in read if link is not None]
+    links = [link for link in read if link]
     if any(link.get("failed") is not None for link in links):
         for link in links:  # Zipkin leaves out a count of 0
             link["failed"] = link.get("failed") or 0
@@ -230,7 +230,7 @@ def _link_of(entry: Row, is_failed: bool) -> Row | None:
         return _from_series(metric, entry.get("value"), is_failed)
     child = entry.get("child")
     link = _pair(entry.get("parent"), child)
-    if link is not None:
+    if link:
         # Jaeger joins the spans of two services; Zipkin also takes the caller's word.
         is_name = entry.get("is_joined") and "://" not in str(child)
         link["rule"] = RULE if is_name else PEER
@@ -243,7 +243,7 @@ def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     """Read a series of a service graph: who called whom by its labels, how often by its value."""
     ends = picked(metric, "service graph series")
     link = _pair(ends["client"], ends["server"])
-    if link is None:
+    if not link:
         return None
     connection = str(metric.get("connection_type"))
     link["kind"] = _KINDS.get(connection, link["kind"])

@@ -64,7 +64,8 @@ class Sample(NamedTuple):
     summary: str = ""  # P95 or PEAK where it sums up a window
 
 
-Read = tuple[list[Sample], int]  # samples, and how many entries are none
+Samples = list[Sample]
+Read = tuple[Samples, int]  # samples, and how many entries are none
 Point = tuple[float, float]  # time [s], value
 Series = dict[
     tuple[About, str], list[list[Point]]
@@ -120,7 +121,7 @@ def of_documents(values: list[Any], stem: str, at: float) -> Read:
     return found, unread_n
 
 
-def _each(about: About, sizes: dict[str, float | None], at: float) -> list[Sample]:
+def _each(about: About, sizes: dict[str, float | None], at: float) -> Samples:
     return [
         Sample(about, what, value, at)
         for what, value in sizes.items()
@@ -138,7 +139,7 @@ def _container(identifier: str, name: str) -> About:
     return (*keys, *([("name", name)] if name else []))
 
 
-def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_stats(value: Any, stem: str, at: float) -> Samples:
     """Read an entry of ``stats`` of docker, nerdctl or podman; 100% is one processor."""
     if not isinstance(value, dict):
         return []
@@ -156,7 +157,7 @@ def _of_stats(value: Any, stem: str, at: float) -> list[Sample]:
     return _each(_container(own["id"] or "", text(entry, "name")), sizes, at)
 
 
-def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_crictl(value: Any, stem: str, at: float) -> Samples:
     found = []
     for entry in dicts(value, "stats"):
         sizes = {
@@ -168,7 +169,7 @@ def _of_crictl(value: Any, stem: str, at: float) -> list[Sample]:
     return found
 
 
-def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_metrics(value: Any, stem: str, at: float) -> Samples:
     if text(value, "kind") not in ("PodMetricsList", "PodMetrics"):
         return []
     found = []
@@ -186,7 +187,7 @@ def _of_metrics(value: Any, stem: str, at: float) -> list[Sample]:
     return found
 
 
-def _of_prometheus(value: Any, stem: str, at: float) -> list[Sample]:
+def _of_prometheus(value: Any, stem: str, at: float) -> Samples:
     """Read an answer of Prometheus: one value for each series, or many."""
     # What was asked for is in the name of the metric, else in that of the file.
     words = _WORDS.split(stem.lower())
@@ -253,7 +254,7 @@ def _summed(listed: list[list[Point]]) -> list[Point]:
     return sorted(sums.items())
 
 
-_FORMS: tuple[Callable[[Any, str, float], list[Sample]], ...] = (
+_FORMS: tuple[Callable[[Any, str, float], Samples], ...] = (
     _of_stats,
     _of_crictl,
     _of_metrics,
@@ -264,7 +265,7 @@ _FORMS: tuple[Callable[[Any, str, float], list[Sample]], ...] = (
 def columns_of(samples: Iterable[Sample]) -> Row:
     """Return the columns of the workloads frame that the samples of one container fill."""
     # Of CPU and memory the shorter window counts.
-    by_kind: dict[str, list[Sample]] = defaultdict(list)
+    by_kind: dict[str, Samples] = defaultdict(list)
     for sample in samples:
         by_kind[sample.what].append(sample)
     cpu = by_kind.get(CPU, [])
@@ -280,7 +281,7 @@ def columns_of(samples: Iterable[Sample]) -> Row:
     )
 
 
-def _summary(samples: list[Sample], kind: str) -> float | None:
+def _summary(samples: Samples, kind: str) -> float | None:
     """Return the 95th percentile or the peak: as it was asked for, else of all single samples."""
     asked = [sample.value for sample in samples if sample.summary == kind]
     if asked:
@@ -294,7 +295,7 @@ def _summary(samples: list[Sample], kind: str) -> float | None:
     return round(float(value), _DIGITS)
 
 
-def _window(samples: list[Sample]) -> float | None:
+def _window(samples: Samples) -> float | None:
     """Return the time from the first sample to the last [hours]; None where it is not known."""
     spans = [sample.span_s for sample in samples]
     times = [sample.at for sample in samples if sample.at is not None]
@@ -326,7 +327,7 @@ class UsageSource(Source):
                 asked.batch.usage += read_samples(file, call)
 
 
-def read_samples(file: Path, call: Call) -> list[Sample]:
+def read_samples(file: Path, call: Call) -> Samples:
     """Read the samples in a file, and cover them."""
     text = read_text(file, call.row)
     if text is None:

@@ -143,7 +143,7 @@ def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
     lost = []
     for number, entry in enumerate(entries):
         read = reader_of(entry)
-        if read is None:
+        if not read:
             lost.append(f"entry {number} is no machine")
         elif one := read(entry, place):
             found.machines.append(one)

@@ -48,6 +48,12 @@ def test_the_most_probable_chain_wins():
     assert path_text(steps) == "a -> b -> c -> d"
 
 
+def test_a_chain_from_outside_begins_with_its_name_alone():
+    fleet = build_topology(inventory_of("a", [("a", "ext:mail.example", 0.5)]), POLICY)
+    steps = most_probable_path(fleet, ("ext", "ext:mail.example"), "a")
+    assert path_text(steps) == "mail.example -> a"
+
+
 def test_of_equal_chains_the_shortest():
     arcs = [("b", "a", 1.0), ("c", "b", 1.0), ("c", "a", 1.0)]
     steps = most_probable_path(
