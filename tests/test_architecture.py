@@ -148,7 +148,7 @@ BUDGETS = {
     "core": 2263,  # a file that a snapshot has lost; copies of the process; what is unknown
     "policy": 659,  # targets are checked word by word
     "reference": 1226,  # the names that it hands on, one a line
-    "sources": 2703,  # the only one of several, and mounts in the form of pods, once
+    "sources": 2701,  # the only one of several, and mounts in the form of pods, once
     "sources/aws": 417,
     "sources/answers": 1230,  # of a format that nobody names; Grype, Syft, scans of clusters
     "sources/backstage": 313,
@@ -174,7 +174,7 @@ BUDGETS = {
     "sources/swarm": 399,
     "sources/connections": 1344,  # ten forms of dumps, and who is who
     "sources/crictl": 206,
-    "sources/podman": 463,  # routes, and what its units are called; gave 10 lines to others
+    "sources/podman": 465,  # routes, and what its units are called; gave 8 lines to others
     "sources/traces": 349,  # spans of three tools, beside graphs; kinds by names
     "sources/usage": 262,  # tables for people too; a name for what is measured of whom
     "sources/vms": 455,

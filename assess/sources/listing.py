@@ -239,10 +239,8 @@ def cluster_of(options: Row) -> str:
         with suppress(ValueError):
             parts = urlsplit(str(options["endpoint"]))
             return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    paths = [Path(path) for path in paths_of(options)]
-    name = ""
-    if paths:
-        name = paths[0].stem if len(paths) == 1 else paths[0].parent.name
+    paths = [Path(path) for path in paths_of(options)] or [Path()]
+    name = paths[0].stem if len(paths) == 1 else paths[0].parent.name
     return name or "cluster"
 
 
