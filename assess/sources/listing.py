@@ -26,7 +26,7 @@ from assess.sources.base import (
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, each_dump, read_documents
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.unit import Unit, merge_services, share, unread_note
-from assess.sources.values import Texts, Words, dicts, spoiled, text
+from assess.sources.values import Texts, Words, cell, dicts, spoiled, text
 
 Found = Lists  # entries by kind of list; an absent kind is unknown
 Sorted = Iterator[tuple[str, list[Any]]]  # kinds of lists, each with entries of it
@@ -191,6 +191,8 @@ class ListSource(Source):
             kinds = list(self.sort(document))
             if not kinds:  # it is of something else
                 call.count(unmapped_n=1)
+                if named := cell(document, "kind"):
+                    call.row.setdefault("hint", f"no known kind: {named}")
             for kind, items in kinds:
                 entries = lists.setdefault(kind, [])
                 for item in call.take(dicts(items)):
@@ -237,10 +239,8 @@ def cluster_of(options: Row) -> str:
         with suppress(ValueError):
             parts = urlsplit(str(options["endpoint"]))
             return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    paths = [Path(path) for path in paths_of(options)]
-    name = ""
-    if paths:
-        name = paths[0].stem if len(paths) == 1 else paths[0].parent.name
+    paths = [Path(path) for path in paths_of(options)] or [Path()]
+    name = paths[0].stem if len(paths) == 1 else paths[0].parent.name
     return name or "cluster"
 
 

@@ -221,7 +221,8 @@ def test_an_unknown_kind_that_makes_pods_is_counted_as_unread(tmp_path):
     (tmp_path / "a.yaml").write_text(text + "---" + CART)
     batch = KubernetesSource().collect({"path": "a.yaml"}, tmp_path, Deadline(10))
     (row,) = (row for row in batch.coverage if row["call"] == "read")
-    assert row["unmapped_n"] == 1
+    assert (row["unmapped_n"], row["status"]) == (1, "ok")
+    assert row["hint"] == "no known kind: Widget"
     assert len(batch.rows["services"]) == 1
 
 
