@@ -15,7 +15,7 @@ from assess.untrusted import encodable
 _REFERENCE = re.compile(r"\\(\d{1,2}|g<\w{1,40}>)")  # to a group, in a template
 
 
-_NOTHING = r"[^\s\S]"  # fits no text
+NO_TEXT = r"[^\s\S]"  # a pattern that fits none
 
 
 class Linear:
@@ -77,7 +77,7 @@ class Linear:
 def any_of(patterns: Iterable[str], around: str = "") -> Linear:
     """Return a pattern for any of these, ignoring case; ``around`` is put at both ends."""
     joined = "|".join(f"(?:{pattern})" for pattern in patterns)
-    return Linear(f"{around}(?:{joined or _NOTHING}){around}", ignore_case=True)
+    return Linear(f"{around}(?:{joined or NO_TEXT}){around}", ignore_case=True)
 
 
 def _group_of(reference: str) -> str:

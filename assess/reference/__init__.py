@@ -22,6 +22,7 @@ from assess.reference.images import (
     tag_version,
 )
 from assess.reference.programs import (
+    asked_values,
     base_lists,
     base_system,
     engine_api,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from assess.sources.builds import BuildsSource, done_by, is_build_file, sources_of
+from assess.reference import asked_values
+from assess.sources.builds import (
+    BuildsSource,
+    done_by,
+    is_build_file,
+    named_by,
+    sources_of,
+)
 from assess.sources.builds.dockerfile import expand, instructions, read_build
 from assess.sources.deadline import Deadline
 
@@ -164,26 +171,59 @@ def test_where_packages_come_from(text, tools, sources):
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("apt-get install -y libgl1-mesa-glx netcat=1.2", ["netcat", "libgl1-mesa-glx"]),
-        ("apt-get install -y libgl1-mesa-glx-dev netcat-openbsd", []),
-        ("apk add --no-cache python2 make", ["python2"]),
-        ("echo netcat", []),
+        ("apt-get install -y libgl1-mesa-glx netcat=1.2", "libgl1-mesa-glx netcat"),
+        ("apt-get -y install 'netcat' python2:amd64", "netcat python2"),
+        ("apt-get install -y libgl1-mesa-glx-dev netcat-openbsd", ""),
+        ("apk add --no-cache python2 make php81~=8.1", "python2 php81"),
+        ("apt-get install -y netcat || apt-get install -y netcat-openbsd", ""),
+        ("apt-get install -y curl && apt-get remove -y netcat", ""),
+        ("apt-get install -y $EXTRA https://ada:pw@example.com/netcat.deb", ""),
+        ("echo netcat", ""),
     ],
 )
 def test_a_build_asks_for_packages_that_a_release_may_drop(text, found):
-    packages = [f"package={name}" for name in found]
-    assert sorted(done_by([text], "setting")) == sorted(packages)
+    assert named_by([text]) == [f"package={name}" for name in found.split()]
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("docker-php-ext-install pdo_mysql imap && x", "extension=imap"),
-        ("docker-php-ext-install pdo_mysql", ""),
+        ("docker-php-ext-install pdo_mysql imap && x", ["extension=imap"]),
+        ("docker-php-ext-install pdo_mysql", []),
+        ("docker-php-ext-configure imap --with-kerberos || true", []),
+    ],
+)
+def test_a_build_asks_for_extensions_that_a_release_may_drop(text, found):
+    assert named_by([text]) == found
+
+
+@pytest.mark.parametrize("name", ["package", "extension"])
+def test_every_package_that_rules_ask_for_is_read(name):
+    command = {"package": "apt-get install -y", "extension": "docker-php-ext-install"}
+    asked = sorted(asked_values(name))
+    assert len(asked) > 10
+    assert named_by([f"{command[name]} {' '.join(asked)}"]) == [
+        f"{name}={one}" for one in asked
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
         ("useradd -m -u 1000 app", "command=useradd-1000"),
+        ("useradd -m -u 1000 app && id", "command=useradd-1000"),
         ("useradd -m -u 10001 app", ""),
+        ("useradd -m -u 1000 app || true", ""),
+        ("userdel -r ubuntu; useradd -m -u 1000 app", ""),
+        ("useradd -o -u 1000 app", ""),
+        ("groupadd -g 1000 app", "command=groupadd-1000"),
+        ("groupadd -f -g 1000 app", ""),
         ("curl x | apt-key add -", "command=apt-key"),
         ("corepack enable", "command=corepack"),
+        ("npm install -g corepack@0.34 && corepack enable", "command=npm"),
+        ("npm i -g yarn && yarn install", "command=npm"),
+        ("python setup.py install", "command=setup.py"),
+        ("pip install -U setuptools && python setup.py install", "command=system-pip"),
         (f"echo {CANARY}", ""),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from assess import reference
 from assess.image_ref import parse_image
 from assess.inventory import BUILD
-from assess.linear import Linear
+from assess.linear import NO_TEXT, Linear
 from assess.sources.base import Asked, Batch, Call, Names, Row, Rows, Source
 from assess.sources.builds.dockerfile import Build, Stage, expand, read_build
 from assess.sources.csv_records import rows
@@ -32,6 +32,7 @@ _LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]
 _SUFFIXED = Linear(r"(?i)^(?:(.+)\.)?(?:dockerfile|containerfile)([^/]*)$")
 _URIS = Linear(rf"URIs:\s*{_HOST}")
 _SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
+_PACKAGE = Linear(r"[A-Za-z0-9][\w.+-]*")  # a name, before what asks for a version
 _MARK = "\\"  # of a pattern of sed: archive\.debian\.org
 
 
@@ -113,7 +114,7 @@ def _packages(stages: list[Stage]) -> Row:
     return {
         "package_tools": joined(done_by(texts, "tool")) or NOTHING,
         "package_sources": joined(found),
-        "settings": joined(done_by(texts, "setting")),
+        "settings": joined([*named_by(texts), *done_by(texts, "setting")]),
     }
 
 
@@ -185,15 +186,34 @@ def _words(kind: str) -> frozenset[str]:
 
 
 @cache
-def _patterns(kind: str) -> list[tuple[str, Linear]]:
+def _patterns(kind: str) -> list[tuple[str, Linear, Linear]]:
     known = [row for row in rows("builds/tools") if row["kind"] == kind]
-    return [(row["name"], Linear(row["pattern"])) for row in known]
+    return [
+        (row["name"], Linear(row["pattern"]), Linear(row["unless"] or NO_TEXT))
+        for row in known
+    ]
 
 
 def done_by(texts: Iterable[str], kind: str) -> list[str]:
-    """Return what a build does: tools that fetch packages, or settings that rules ask for."""
+    """Return what a build does: tools that fetch packages, or commands that rules ask for."""
     text = "\n".join(texts)
-    return [name for name, pattern in _patterns(kind) if pattern.search(text)]
+    return [
+        name
+        for name, pattern, unless in _patterns(kind)
+        if pattern.search(text) and not unless.search(text)
+    ]
+
+
+def named_by(texts: Iterable[str]) -> list[str]:
+    """Return the packages and extensions that a build installs and a rule asks for."""
+    found: dict[str, None] = {}
+    for name, pattern, _ in _patterns("list"):
+        asked = reference.asked_values(name)
+        for words, or_else in pattern.findall("\n".join(texts)):
+            # the build goes on without them where another command stands behind
+            names = () if or_else else map(_PACKAGE.search, words.split())
+            found |= {f"{name}={n[0]}": None for n in names if n and n[0] in asked}
+    return list(found)
 
 
 def sources_of(texts: Iterable[str]) -> str | None:
