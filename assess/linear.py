@@ -13,8 +13,6 @@ import re2
 from assess.untrusted import encodable
 
 _REFERENCE = re.compile(r"\\(\d{1,2}|g<\w{1,40}>)")  # to a group, in a template
-
-
 NO_TEXT = r"[^\s\S]"  # a pattern that fits none
 
 

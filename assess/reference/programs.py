@@ -12,7 +12,6 @@ from assess.reference.versions import Version, numbers_of, parse_version
 
 NEGOTIATES = 999.0  # of a client that takes whatever the engine offers
 UNKNOWN_API = "unknown"
-_QUOTED = re.compile(r"'([^']+)'")
 _API = re.compile(r"v?1\.\d{1,3}")
 
 
@@ -31,8 +30,8 @@ def engine_api(repository: str | None, tag: str | None) -> float | None:
 def asked_values(flag: str) -> frozenset[str]:
     """Return the values of a flag that the rules of `breaks` ask for."""
     asked = f"flag == '{flag}' and value "
-    ends = [row["condition"].partition(asked)[2] for row in rows("breaks")]
-    return frozenset(_QUOTED.findall(" ".join(ends)))
+    ends = " ".join(row["condition"].partition(asked)[2] for row in rows("breaks"))
+    return frozenset(re.findall(r"'([^']+)'", ends))
 
 
 def fixed_api(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from assess import reference
 
@@ -12,6 +12,11 @@ NOTHING = "none"  # the build was read, and fetches nothing
 UNREAD = "unknown"  # a list of sources that nobody read
 UNNAMED = "unnamed"  # the system of a base whose name does not tell it
 _MIRRORS = ("debian", "ubuntu", "mirror", "ftp")  # in the names of hosts
+# a suite behind a host, a list that nobody read, and words in the names of hosts of packages
+_LISTS = (
+    r" |(?:^|;)unknown(?:;|$)|(?:^|[;.-])(?:apk|apt|archive|deb|dl|dnf|download|ftp|mirrors?"
+    r"|packages?|pkgs?|ppa|repos?|repository|rpm|snapshot|yum)[0-9]*[.-]"
+)
 Row = dict[str, Any]
 _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 IDS = ["service_id", "workload_id", "host_id"]
@@ -25,6 +30,12 @@ def packages_of(workloads: DataFrame) -> DataFrame:
     builds = builds.astype(object).where(builds.notna(), None)
     rows = [row for build in builds.to_dict("records") for row in _sources_of(build)]
     return DataFrame(rows, columns=[*_KEPT, *_FOUND]).assign(version=pd.NA)
+
+
+def reads_base_alone(sources: Series) -> Series:
+    """Return which builds read the lists of their base alone; unknown where they name others."""
+    has_others = sources.astype("string").str.contains(_LISTS).fillna(value=False)
+    return Series(data=True, index=sources.index, dtype="boolean").mask(has_others)
 
 
 def _sources_of(build: Row) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from pandas import DataFrame, Series
 
 from assess import reference
 from assess.frames import surely
+from assess.score.upgrade_churn.builds import IDS
 from assess.score.upgrade_churn.sights import cells
 
 GATE = "feature-gates."
@@ -14,7 +15,7 @@ _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
 _PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
-_KEPT = ["service_id", "workload_id", "host_id", "version", "host_network", "repository"]
+_KEPT = [*IDS, "version", "host_network", "repository", "package_sources"]
 
 
 def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:

@@ -109,7 +109,10 @@ def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     is_on = surely(table["is_build"] & table["base_distro"].eq(product))
     release = table["base_os"].where(is_on).str.split().str[-1]
     version = release.fillna(flags.value_of(table["settings"], product))
-    return flags_of(table.assign(version=version)[version.notna()], product, target)
+    table = flags_of(table.assign(version=version)[version.notna()], product, target)
+    return table.assign(
+        reads_base_alone=builds.reads_base_alone(table["package_sources"])
+    )
 
 
 def _shipped(product: str, release: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Builds: base images and package sources of Dockerfiles and Containerfiles."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -31,6 +31,7 @@ _KEYS = Linear(r"--keyserver[ =]\"?(?:hkps?://)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})")
 _LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]*)")
 _SUFFIXED = Linear(r"(?i)^(?:(.+)\.)?(?:dockerfile|containerfile)([^/]*)$")
 _URIS = Linear(rf"URIs:\s*{_HOST}")
+_PPA = Linear(r"\badd-apt-repository\s[^;&|\n]*\bppa:")
 _SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
 _PACKAGE = Linear(r"[A-Za-z0-9][\w.+-]*")  # a name, before what asks for a version
 _MARK = "\\"  # of a pattern of sed: archive\.debian\.org
@@ -204,16 +205,14 @@ def done_by(texts: Iterable[str], kind: str) -> list[str]:
     ]
 
 
-def named_by(texts: Iterable[str]) -> list[str]:
-    """Return the packages and extensions that a build installs and a rule asks for."""
-    found: dict[str, None] = {}
+def named_by(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the packages and extensions that a build installs and a rule asks for."""
     for name, pattern, _ in _patterns("list"):
         asked = reference.asked_values(name)
         for words, or_else in pattern.findall("\n".join(texts)):
             # the build goes on without them where another command stands behind
             names = () if or_else else map(_PACKAGE.search, words.split())
-            found |= {f"{name}={n[0]}": None for n in names if n and n[0] in asked}
-    return list(found)
+            yield from (f"{name}={n[0]}" for n in names if n and n[0] in asked)
 
 
 def sources_of(texts: Iterable[str]) -> str | None:
@@ -229,5 +228,6 @@ def sources_of(texts: Iterable[str]) -> str | None:
         hosts = {host.lower().rstrip(".") for host in hosts}
         archives = reference.lookup("package_archives", "host", "distro")
         hosts |= {host for host in archives if host in plain}
+        hosts |= {"ppa.launchpadcontent.net"} if _PPA.search(plain) else set()
         found |= {f"{host.lower()} {suite}" for host, suite in lists} | (hosts - named)
     return joined(sorted(found)[:MAX_SOURCES])

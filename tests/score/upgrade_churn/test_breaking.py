@@ -1307,6 +1307,23 @@ def test_a_release_drops_what_a_build_installs(image, settings, target, expected
     assert certainties(target=target, **built(image, settings)) == expected
 
 
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        (None, "will"),
+        ("github.com", "will"),
+        ("apt.postgresql.org bookworm-pgdg", "may"),
+        ("deb.nodesource.com", "may"),
+        ("github.com;ppa.launchpadcontent.net", "may"),
+        ("unknown", "may"),
+    ],
+)
+def test_a_build_may_have_a_dropped_package_from_lists_of_its_own(sources, expected):
+    asked = built("debian:12", "package=libgl1-mesa-glx")
+    asked["workload"]["package_sources"] = sources
+    assert certainties(target="debian:13", **asked)["DEBIAN-13-packages"] == expected
+
+
 def test_an_image_drops_what_a_build_asks_of_it():
     asked = built("php:8.3-fpm", "extension=imap;extension=gd")
     assert certainties(target="php:8.4", **asked)["PHP-8.4-extensions"] == "will"
