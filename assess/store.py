@@ -147,9 +147,9 @@ def quiet() -> Iterator[None]:
 def _directories(store: Path) -> list[Path]:
     """List the directories that may be snapshots; a copy under way begins with a dot.
 
-    A snapshot is a store of itself.
+    A snapshot is a store of itself; an export beside snapshots may be named like a frame.
     """
-    listed = [store] if _has_frames(store) else sorted(store.iterdir())
+    listed = [store] if (store / MANIFEST).is_file() else sorted(store.iterdir())
     return [path for path in listed if path.is_dir() and not path.name.startswith(".")]
 
 

@@ -62,6 +62,11 @@ def test_verify_looks_into_a_single_snapshot(weekly, call):
     assert one.exists()  # the newest of its quarter
 
 
+def test_an_export_beside_snapshots_is_no_snapshot(weekly, call):
+    (weekly / "incidents.csv").write_text("id,service\n1,web\n", encoding="utf-8")
+    assert call("store", "verify", str(weekly)).stderr.count("as they were written") == 1
+
+
 def test_verify_passes_nothing_that_is_not_there(tmp_path, call):
     done = call("store", "verify", str(tmp_path), code=1)
     assert "holds no snapshot" in done.stderr

@@ -236,7 +236,7 @@ def test_a_registry_that_wants_a_password(tmp_path, registry):
         assert len(batch.rows["images"]) == 4 and CANARY not in repr(batch)
         assert {row["registry"] for row in batch.rows["images"]} == {closed.host}
         batch = collect(tmp_path, token_file="nowhere", **options)
-        assert batch.coverage[0]["hint"] == "there is no such file"
+        assert batch.coverage[0]["hint"] == "token_file: there is no such file"
 
 
 @pytest.mark.engine
