@@ -6,7 +6,7 @@ yet: its figures are those of the target engine, prospective.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -190,7 +190,8 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     hits = broken[broken["certainty"].isin([WILL, MAY])].reset_index(drop=True)
     past = known_history(inventory, policy, history=history, previous=previous)
     unplaced = unplaced_replicas(inventory, policy)
-    frame, parts = _paced(inventory, policy, placed, bases, past, unplaced)
+    paces = partial(pace.paces, inventory, policy, bases=bases, past=past)
+    frame, parts = _paced(paces, placed, unplaced, policy["churn"])
     unread = _unread(inventory, placed).union(unplaced.index[unplaced > 0])
     frame["days_to_eol"] = nearest_end(times, unread)
     frame["versions_behind"] = _versions_behind(placed, docker)
@@ -208,23 +209,20 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     return UpgradeChurn(frame, parts, Provenance.of(inventory, policy), details)
 
 
-def _paced(  # noqa: PLR0913, PLR0917 - what a pace is made of
-    inventory: Inventory,
-    policy: Policy,
+def _paced(
+    paces: Callable[[list[pace.Place]], Any],
     placed: list[pace.Place],
-    bases: dict[str, list[str]],
-    past: History,
     unplaced: Series,
+    settings: Mapping[str, float],
 ) -> tuple[DataFrame, DataFrame]:
     """Return pace, work and score of every service, and the contributions to its hours."""
-    settings = policy["churn"]
-    host, events, chance = pace.paces(inventory, policy, placed, bases, past)
+    host, events, chance = paces(placed)
     share = host / _tenants(placed, unplaced.index) + events - host
     rates = _per_place(placed, events, chance, share, settings)
     frame = _per_service(rates)
     if not unplaced.empty:
         there = [pace.ANYWHERE]
-        _, often, fails = pace.paces(inventory, policy, there, bases, past)
+        _, often, fails = paces(there)
         _widen(frame, unplaced, _per_place(there, often, fails, often, settings))
     parts = _contributions(rates, share[:, 0], chance[:, 0], settings)
     return _scored(frame, rates, settings), parts
