@@ -249,7 +249,7 @@ def on_engine(workloads: DataFrame, policy: Policy) -> Series:
 
 
 def _platforms(inventory: Inventory, policy: Policy) -> Series:
-    """Return the platform of each service: as declared, else from all its replicas."""
+    """Return the platform of each service: as declared, where all its replicas show no other side."""
     declared = inventory.by_service["platform"].astype("object")
     workloads = inventory["workloads"]
     contained = replicas_in_containers(workloads, policy).groupby(workloads["service_id"])
@@ -257,9 +257,10 @@ def _platforms(inventory: Inventory, policy: Policy) -> Series:
     some = contained.any(skipna=False)
     every = contained.all(skipna=False)
     shown = every.map({True: ANY_CONTAINER, False: MIXED})
-    shown = shown.where(some.notna()).mask(surely(~some), HOST)
-    platform = declared.mask(declared.isin(UNCLEAR))
-    platform = platform.fillna(shown.reindex(declared.index))
+    shown = shown.where(some.notna()).mask(surely(~some), HOST).reindex(declared.index)
+    # an orchestrator also runs what is no container
+    is_other = surely(side_of(declared).ne(side_of(shown)))
+    platform = declared.mask(declared.isin(UNCLEAR) | is_other).fillna(shown)
     platform = platform.fillna(declared.where(declared.eq(MIXED)))
     return platform.astype("string").sort_index().rename("platform")
 
