@@ -15,7 +15,7 @@ _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
 _PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
-_KEPT = [*IDS, "version", "host_network", "repository", "package_sources"]
+_KEPT = [*IDS, "version", "host_network", "repository", "tag", "package_sources"]
 
 
 def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
