@@ -17,8 +17,6 @@ _WORDS_MAX = 4  # of the longest name of a store
 _SEPARATOR = re.compile(r"[-_.]+")
 _NUMBER = re.compile(r"v?\d\w*")
 _VERSION_BEHIND = re.compile(r"(?<=[a-z])\d+[a-z]?$")  # mysql8, oracle19c
-
-
 Change = Literal[
     "same", "rebuild", "patch", "minor", "major", "rollback", "swap", "unknown"
 ]

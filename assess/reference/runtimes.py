@@ -35,8 +35,6 @@ from assess.reference.versions import (
 # Back-port of the overlay2 feature in RHEL and CentOS 7 (storage_drivers, kernel_note).
 _BACKPORT = re.compile(r"3\.10\.0-(\d++).*\.el7")
 _BACKPORT_BUILD = 514
-
-
 MANAGED = "managed: its provider patches hosts and runtime"
 PROVIDER = "provider"
 NO_DOCKERSHIM = (1, 24)  # from here on a kubelet has no way of its own to docker

@@ -25,8 +25,6 @@ _LINUX_RELEASE = re.compile(r"[2-7]\.\d+\.\d+(?!\d)")
 _PART = re.compile(r"[-.+~]")
 _MINOR = re.compile(r"_\d+$|u\d+$")
 _WINDOWS_RELEASE = re.compile(r"10\.0[. ]\d{5}")
-
-
 # for so long after its last release, a line without an announced end counts as supported
 ALIVE_DAYS = 180
 ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace

@@ -22,10 +22,11 @@ from assess.sources.traces import (
     FAILED,
     TOTAL,
     TracesSource,
+    calls_of,
+    spans_in,
     to_dependencies,
     to_links,
 )
-from assess.sources.traces.spans import calls_of, spans_in
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "traces"
 SECRET = "hunter2"

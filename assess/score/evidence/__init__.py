@@ -39,8 +39,6 @@ BLOCK = 5000  # services that one worker judges at a time
 DISAGREEMENT = 0.5  # answers further apart than this contradict each other
 SECONDS_A_DAY = 86400
 MEASURED = "measured"  # source of an answer that says how a fact was measured
-
-
 NAMED_BY = {  # the column that people know a row by
     "workloads": "workload_id",
     "mounts": "destination",

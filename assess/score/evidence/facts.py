@@ -14,8 +14,6 @@ from assess.score.evidence import View
 
 LOOKED = ("ok", "declared")  # the mounts of such a workload are all on record
 SAME = ("same", "rebuild", "swap")  # a swap is another product of the same replica
-
-
 NO_RUNTIME = "none"
 BACKEND = "containerd"  # also what docker itself runs containers with
 _OF_ENGINE = ["runtime", "version", "kubelet_version"]

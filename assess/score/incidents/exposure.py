@@ -21,8 +21,6 @@ Span: TypeAlias = tuple[Timestamp, Timestamp]
 Spans: TypeAlias = tuple[Span, ...]  # in order, and apart
 
 DAY = Timedelta(days=1)
-
-
 HOST = "host"
 CONTAINER = "container"
 ANY_CONTAINER = "docker"  # platform of a service of which only containers were seen

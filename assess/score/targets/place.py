@@ -26,8 +26,6 @@ from assess.score.upgrade_churn.history import History
 GOOD_DRIVER = "overlay2"  # what new hosts store images with
 
 _LINES = re.compile(r"\b(?:line|provider_version)\b")
-
-
 HOURS = 730.5  # of a mean month
 GIB = 2**30
 # what the size of a replica is read from, the best first; a limit is an upper end

@@ -23,8 +23,6 @@ PLATFORMS = {  # what schedules there, where no host tells its version
 }
 
 Clock = tuple[Any, ...]
-
-
 DAYS = 365  # four quarters
 END = "support ends"
 EVENT = "announced event"

@@ -23,8 +23,6 @@ Row = dict[str, Any]
 _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 IDS = ["service_id", "workload_id", "host_id"]
 _KEPT = [*IDS, "base_os", "repository", "tag_version", "package_tools", "pinned"]
-
-
 GATE = "feature-gates."
 _FACTS = ("last", "locked", "held")
 _KEEPS_CLOUD = GATE + "DisableCloudProviders=false"

@@ -58,8 +58,6 @@ CHECKS = (  # the tables of `validate`
 )
 MEASURE = ["measure", "value", "lo", "hi", "n"]
 HELD = "observed share within its interval (floor fitted to the same failures)"
-
-
 WHAT = "checks against observed failures"
 EVENT = "event"
 ELEMENT = "element"
