@@ -128,3 +128,24 @@ def test_a_call_with_gaps_in_its_answer_was_not_answered_in_full(policy):
     (cells,) = gaps.rows()
     texts = [cell.text for cell in cells]
     assert texts == ["ecs", "a", "references", "partial", "unknown", "–"]
+
+
+def test_a_ratio_of_events_on_one_side_only_shows_its_lower_end(policy):
+    tables = fleet([f"s{n}" for n in range(8)])
+    platform = ["docker"] * 4 + ["host"] * 4
+    services = tables["services"].assign(platform=platform)
+    opened = pd.date_range("2026-07-01", "2026-09-20", 8, tz="UTC")
+    incidents = pd.DataFrame(
+        {"incident_id": map(str, range(8)), "opened_at": opened, "service_id": "s0"}
+    )
+    known = {"services": services, "workloads": tables["workloads"]}
+    inventory = assess.from_frames(
+        {**known, "incidents": incidents}, snapshot_at="2026-09-30"
+    )
+    report = assess.build_report(inventory, policy)
+    claims = next(table for table in report.tables() if table.id == "claims-table")
+    measured = {row[0].text: row[3].text for row in claims.rows()}
+    assert re.match(r"unknown \([.\d]+ to no upper end\) times", measured["C14"]), (
+        measured
+    )
+    assert measured["C7"] == "unknown"
