@@ -14,7 +14,8 @@ from wild import fit, mutated, whatever_comes
 import assess
 from assess.sources.answers import AnswersSource
 from assess.sources.answers.forms import Context
-from assess.sources.answers.sbom import image_of, of_any, read_xml, reference
+from assess.sources.answers.images import image_of, reference
+from assess.sources.answers.sbom import of_any, read_xml
 from assess.sources.answers.vex import settle_images
 from assess.sources.deadline import Deadline
 

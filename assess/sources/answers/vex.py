@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from assess.image_ref import ImageRef, parse_image
-from assess.sources.answers.sbom import image_of
+from assess.sources.answers.images import image_of
 from assess.sources.base import Batch, Batches, FrameRows, Row, belonging, rows_of
 from assess.sources.csv_records import vocabulary
 from assess.sources.values import dicts, dig, listed, moment, picked, table, text, texts
