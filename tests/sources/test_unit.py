@@ -462,9 +462,9 @@ RULES = {
 }
 OTHERS = {  # who may name them for another reason
     # the class of a path; a part of OCI's config
-    "root": ("host_paths.py", "crictl/__init__.py"),
+    "root": ("volumes.py", "crictl/__init__.py"),
     "sockets of engines": (
-        "host_paths.py",
+        "volumes.py",
         "docker/client.py",
         "docker/engine.py",
         "docker/source.py",
