@@ -11,7 +11,7 @@ import pytest
 from fleets import fleet
 
 import assess
-from assess.report.first_screen import nothing_moves
+from assess.report.sections import nothing_moves
 
 
 @pytest.mark.parametrize(
