@@ -138,21 +138,6 @@ def columns(frame: str) -> dict[str, Column]:
 
 
 @cache
-def renames() -> DataFrame:
-    """Return ``frame, before, column``: the columns that earlier versions wrote by another name."""
-    return _packaged("renames.csv")
-
-
-def _renamed(frame: str, table: DataFrame) -> DataFrame:
-    """Rename old columns; where the new name is present too, the old column keeps its name."""
-    rows = renames()[renames()["frame"] == frame]
-    if rows.empty:
-        return table
-    is_new = ~rows["column"].isin(table.columns)
-    return table.rename(columns=dict(rows.loc[is_new, ["before", "column"]].to_numpy()))
-
-
-@cache
 def names() -> tuple[str, ...]:
     """Return the names of all frames."""
     return tuple(dictionary()["frame"].unique())
@@ -184,7 +169,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> DataFrame:
 
         rows_n = pq.read_metadata(file).num_rows
         refuse_many(rows_n, most_rows, "rows")  # a footer can promise any number
-        return _renamed(file.stem, pd.read_parquet(file))
+        return pd.read_parquet(file)
     # spreadsheets write a byte-order mark before UTF-8
     with file.open(newline="", encoding="utf-8-sig") as handle:
         try:
@@ -209,7 +194,7 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> DataFrame:
         [texts.setdefault(cell, unguarded(cell) if "'" in cell else cell) for cell in row]
         for row in rows
     ]
-    return _renamed(file.stem, DataFrame(known, columns=header, dtype="str"))
+    return DataFrame(known, columns=header, dtype="str")
 
 
 def conform(frame: str, raw: DataFrame) -> tuple[DataFrame, DataFrame]:

@@ -346,8 +346,9 @@ def resolve(reference: str | Path) -> Path:
 
 
 def _has_frames(path: Path) -> bool:
-    files = (file for file in path.iterdir() if file.suffix in (".csv", ".parquet"))
-    return any(file.stem in frames.names() for file in files)
+    # an export beside snapshots may be named like a frame
+    names = {file.stem for file in path.iterdir() if file.suffix in (".csv", ".parquet")}
+    return not names.isdisjoint(frames.names()) and not any(path.glob(f"*/{MANIFEST}"))
 
 
 def _just_after(moment: str) -> Timestamp:

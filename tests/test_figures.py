@@ -112,6 +112,7 @@ def churn():
             ("bare", "engine", "docker", "20.10.24", -700),
             ("bare", "os", "debian", "12", 600),
             ("core", "engine", "docker", "99.1", pd.NA),
+            ("core", "os", pd.NA, pd.NA, pd.NA),
         ],
         columns=["service_id", "component", "name", "version", "days_to_eol"],
     ).astype({"days_to_eol": "Int64"})
@@ -286,6 +287,7 @@ def test_clocks_gather_equal_components_and_never_call_an_unknown_end_supported(
         "engine docker 99.1": "no end known · 1 service",
         "engine docker 20.10.24": "past · 2 services",
         "os debian 12": "supported · 1 service",
+        "os unknown": "no end known · 1 service",
     }
     ax.figure.draw_without_rendering()
     (zero,) = (text for text in ax.texts if text.get_text() == "0")

@@ -19,7 +19,6 @@ import assess
 from assess import frames, store
 from assess.config import data_path
 from assess.errors import AssessError
-from assess.history import roll_up
 from assess.inventory import UnknownColumnWarning, from_frames
 from assess.sample import write_sample
 from assess.snapshot import BrokenSnapshotWarning
@@ -398,54 +397,3 @@ def test_what_is_no_snapshot_is_never_replaced(small, tmp_path):
     with pytest.raises(AssessError, match="never written over"):
         store.write_snapshot(small(), tmp_path, is_replacing=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-RENAMED = pd.DataFrame(
-    {
-        "frame": ["workloads", "workloads", "hosts"],
-        "before": ["restarts", "mem_limit", "cores"],
-        "column": ["restarts_n", "memory_limit_bytes", "vcpus"],
-    }
-)
-
-
-def test_every_rename_leads_to_a_column_and_from_none():
-    for row in frames.renames().itertuples():
-        known = frames.columns(row.frame)
-        assert row.column in known
-        assert row.before not in known
-        assert row.before not in {*frames.renames()["column"]}
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_snapshot_with_the_names_of_an_earlier_version_still_loads(
-    suffix, tmp_path, monkeypatch
-):
-    now = {"restarts_n": [3, 4], "memory_limit_bytes": [None, 7]}
-    ids = {"workload_id": ["a", "b"], "service_id": ["s", "s"]}
-    older = tmp_path / "store" / "2026-09-01"
-    fleet = from_frames({"workloads": pd.DataFrame(ids | now)}, snapshot_at="2026-09-01")
-    store.write_snapshot(fleet, older, format=suffix)
-    file = older / f"workloads.{suffix}"
-    earlier = dict(zip(RENAMED["column"], RENAMED["before"], strict=True))
-    table = frames.read_table(file).rename(columns=earlier)
-    if suffix == "csv":
-        table.to_csv(file, index=False)
-    else:
-        table.to_parquet(file, index=False)
-    monkeypatch.setattr(frames, "renames", lambda: RENAMED)
-    loaded = assess.load(older)
-    assert loaded["workloads"]["restarts_n"].tolist() == [3, 4]
-    assert loaded["workloads"]["memory_limit_bytes"].fillna(0).tolist() == [0, 7]
-    assert not loaded.extras
-    summed = roll_up(older.parent, "workloads", ["service_id"], values=["restarts_n"])
-    assert summed["restarts_n_sum"].tolist() == [7]
-
-
-def test_a_present_name_wins_over_the_one_of_an_earlier_version(tmp_path, monkeypatch):
-    file = tmp_path / "hosts.csv"
-    file.write_text("host_id,cores,vcpus\nh,2,8\n")
-    monkeypatch.setattr(frames, "renames", lambda: RENAMED)
-    table = frames.read_table(file)
-    assert (table["vcpus"][0], table["cores"][0]) == ("8", "2")

@@ -20,7 +20,7 @@ from assess.figures.rows import (
 )
 from assess.figures.style import BANDS, MUTED, PAPER, band_of, figure
 from assess.inventory import LOOKED, Inventory
-from assess.words import ELEMENT_KINDS, element_name, share
+from assess.words import ELEMENT_KINDS, UNKNOWN, element_name, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,8 @@ def clocks_data(result: Result) -> DataFrame:
     """
     clocks = result.details["clocks"]
     line = ["component", "name", "version"]
-    named = clocks.assign(**clocks[line].astype("str").fillna(""))
+    known = clocks[line].astype("str").fillna({"name": UNKNOWN, "version": ""})
+    named = clocks.assign(**known)
     grouped = named.groupby(line, sort=True)
     table = grouped.agg(days=("days_to_eol", "min"), services_n=("service_id", "nunique"))
     table = table.reset_index().astype({"days": "Float64"})
@@ -85,9 +86,7 @@ def clocks_data(result: Result) -> DataFrame:
         component=table["component"].replace(ELEMENT_KINDS),
     )
     table["label"] = [" ".join(filter(None, row)) for row in shown.to_numpy()]
-    ranked = table.assign(days=table["days"].fillna(-np.inf))
-    order = ranked.sort_values(["days", *line])
-    return table.loc[order.index].reset_index(drop=True)
+    return table.sort_values(["days", *line], na_position="first", ignore_index=True)
 
 
 @figure(result="An upgrade-churn result.")

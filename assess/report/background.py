@@ -61,10 +61,12 @@ def claims(result: Claims, pictures: Pictures) -> Section:
 
 
 def _measured(row: Row) -> str:
-    if pd.isna(row["value"]):
+    if pd.isna(row["value"]) and not row["lo"] > 0:
         return UNKNOWN
+    # events on one side only have a lower end and no ratio
+    point = UNKNOWN if pd.isna(row["value"]) else f"{row['value']:.2g}"
     hi = "no upper end" if pd.isna(row["hi"]) else f"{row['hi']:.2g}"
-    return f"{row['value']:.2g} ({row['lo']:.2g} to {hi}) {row['unit']}"
+    return f"{point} ({row['lo']:.2g} to {hi}) {row['unit']}"
 
 
 def _card(result: Claims, row: Row) -> Card:

@@ -20,7 +20,7 @@ MAX_BYTES = 200 << 20  # of one file; more is refused, not half read
 MAX_YAML_BYTES = 32 << 20
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 YAML_SUFFIXES = (".yaml", ".yml")
-_BESIDE = (".toml", ".md")  # our own configuration, and words about dumps
+BESIDE = (".toml", ".md")  # our own configuration, and words about dumps
 _PATIENCE = 20  # values without an end that are looked for in all of a text
 _DECODER = json.JSONDecoder()
 _GAP = re.compile(r"[\s,\[\]]*")
@@ -60,7 +60,7 @@ def find_files(
             place.stat()  # what is not there fails here, whatever its name would stand for
             files = files_below(name, asked, wanted)
             if not is_wanted:
-                cover_others(name, asked, suffixes and (*suffixes, *_BESIDE))
+                cover_others(name, asked, suffixes and (*suffixes, *BESIDE))
         except OSError as error:
             asked.batch.cover(name, "read", **failure(error))
             continue
@@ -78,7 +78,7 @@ def is_hidden(file: Path, place: Path) -> bool:
 
 
 def cover_others(
-    name: str, asked: Asked, suffixes: Collection[str] = (), known: Iterable[str] = ()
+    name: str, asked: Asked, suffixes: Collection[str] = BESIDE, known: Iterable[str] = ()
 ) -> None:
     """Add a coverage row about files of other endings; without ``suffixes``, about hidden files.
 

@@ -65,6 +65,7 @@ def test_verify_looks_into_a_single_snapshot(weekly, call):
 def test_an_export_beside_snapshots_is_no_snapshot(weekly, call):
     (weekly / "incidents.csv").write_text("id,service\n1,web\n", encoding="utf-8")
     assert call("store", "verify", str(weekly)).stderr.count("as they were written") == 1
+    assert store.resolve(weekly).name == DAYS[-1]
 
 
 def test_verify_passes_nothing_that_is_not_there(tmp_path, call):

@@ -269,7 +269,20 @@ def test_inspections_of_two_hosts_are_not_taken_for_one(tmp_path):
         (tmp_path / f"{host}.json").write_text(json.dumps([INSPECTED]))
     batch = DockerSource().collect({"path": "."}, tmp_path, Deadline(10))
     assert not any(batch.rows.values())
-    assert [row["status"] for row in batch.coverage] == ["unreachable"]
+    assert coverage(batch)["files"]["status"] == "unreachable"
+
+
+def test_a_file_that_is_no_dump_of_a_command_is_told(dumps):
+    for name in ("notes.md", "dump.toml"):
+        (dumps / name).write_text("")
+    assert "other files" not in coverage(collect(dumps.parent, path="web-01"))
+    (dumps / "more").mkdir()
+    for name in ("scan.json", "more/processes.txt"):
+        (dumps / name).write_text("{}")
+    row = coverage(collect(dumps.parent, path="web-01"))["other files"]
+    assert row["status"] == "not_configured"
+    assert row["expected"] == 2
+    assert "such as more/processes.txt" in row["hint"]
 
 
 def test_a_link_is_not_read_to_see_what_it_is(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -63,18 +63,14 @@ def spread_replicas(
     replicas: int, min_healthy_pct: float, hosts_n: int, zones: list[str]
 ) -> tuple[int, list[str]]:
     """Return how many new hosts, and which zones, take a service down when they fail."""
-    [enough] = lethal(np.array([float(replicas)]), np.array([min_healthy_pct]))
+    [needed_n] = needed(np.array([float(replicas)]), np.array([min_healthy_pct]))
+    spare = replicas - needed_n
     hosts = np.arange(replicas) % hosts_n
-    fatal_hosts = (np.bincount(hosts) >= enough).sum()
+    fatal_hosts = (np.bincount(hosts) > spare).sum()
     if not zones:
         return fatal_hosts, []
     in_zone = np.bincount(hosts % len(zones))
-    return fatal_hosts, sorted(zones[zone] for zone in np.flatnonzero(in_zone >= enough))
-
-
-def lethal(replicas: Floats, min_healthy_pct: Floats) -> Floats:
-    """Return how many replicas a place has to have to take a service down."""
-    return replicas - needed(replicas, min_healthy_pct) + 1
+    return fatal_hosts, sorted(zones[zone] for zone in np.flatnonzero(in_zone > spare))
 
 
 def element_changes(
@@ -83,7 +79,7 @@ def element_changes(
     """List fatal elements that a move adds (1) or removes (-1).
 
     Also count the new hosts that take each service down, the new zones without a name that may, and
-    the places without one that may today.
+    the places that may today: without a name, or of replicas that may have ended.
     """
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
@@ -93,6 +89,11 @@ def element_changes(
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
     kept -= set(shared)
     stays = before[before["element_kind"].isin(kept)]
+    rows = topology.placement[topology.placement["element_kind"].isin(set(LEFT) - kept)]
+    is_loose = rows["state"].isna() | rows["element"].isna() & is_running(rows)
+    places = rows.loc[is_loose, "service_id"].value_counts()
+    nameless = places.reindex(topology.services, fill_value=0)
+    nameless.iloc[topology.placeless] += len(LEFT)  # seen or not
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
@@ -100,16 +101,15 @@ def element_changes(
     is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
     new_hosts = Series(0.0, topology.services)
     new_zones = Series(0.0, topology.services)
-    nameless = _nameless(inventory, topology, set(LEFT) - kept)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
         new_hosts[alike.index] = fatal_hosts
         if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
-            [enough] = lethal(np.array([float(n)]), np.array([healthy]))
-            new_zones[alike.index] = max(n // enough - len(fatal_zones), 0)
-            nameless[alike.index] += len(fatal_zones)  # at best no zone has that many
+            most = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
+            new_zones[alike.index] = max(most - len(fatal_zones), 0)
+            nameless[alike.index] += len(fatal_zones)  # at best no zone holds too many
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
@@ -120,26 +120,7 @@ def element_changes(
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
     changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, *(count.to_numpy() for count in (new_hosts, new_zones, nameless))
-
-
-def _nameless(inventory: Inventory, topology: Topology, kinds: Set[str]) -> Series:
-    """Count by service the places of some kinds without a name that may take it down."""
-    rows = topology.placement
-    is_loose = rows["element"].isna() | rows["state"].isna()
-    counted = rows["element_kind"].isin(kinds) & (is_running(rows) | rows["state"].isna())
-    by_kind = rows.assign(loose=is_loose)[counted].groupby(PAIR[::2])
-    table = by_kind.agg(
-        n=("workload_id", "nunique"), loose=("loose", "sum")
-    ).reset_index()
-    share = table["service_id"].map(inventory.by_service["min_healthy_pct"])
-    n = table["n"].to_numpy(float)
-    most = n // lethal(n, share.to_numpy("float64", na_value=np.nan))
-    # each replica has one, and what runs nowhere known may leave one of every kind
-    table["places"] = np.minimum(table["loose"], most)
-    left = table.groupby("service_id")["places"].sum().reindex(topology.services)
-    left.iloc[topology.placeless] = len(LEFT)
-    return left.fillna(0.0)
+    return changes, new_hosts.to_numpy(), new_zones.to_numpy(), nameless.to_numpy(float)
 
 
 def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
@@ -158,61 +139,49 @@ def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFr
 class Terms:
     """Services that move to or from elements, sorted by element.
 
-    By term ``service`` [node] and ``element``; ``members`` holds by level the nodes that each element
-    takes down today; at ``hi`` those ``anywhere`` too. Services are the first ``services_n`` nodes.
+    By term ``service`` [node] and ``element``; ``members`` holds the nodes that each element takes
+    down today. Services are the first ``services_n`` nodes.
     """
 
     services_n: int
     service: Integers
     element: Integers
-    members: dict[str, list[list[int]]]
-    anywhere: list[int]
+    members: list[list[int]]
 
     @classmethod
-    def of(cls, topology: Topology, changes: DataFrame) -> Terms:
-        """Find the services and elements of the changes."""
+    def of(cls, topology: Topology, changes: DataFrame, level: str = "point") -> Terms:
+        """Find the services and elements of the changes, and what fails at a level."""
         names = MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
-        members = {}
-        for level, direct in topology.direct.items():
-            row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
-            node = topology.nodes.get_indexer(direct["service_id"])
-            known = row >= 0
-            order = Csr.of(row[known], len(elements))
-            lists = np.split(node[known][order.indices], order.indptr[1:-1])
-            members[level] = [part.tolist() for part in lists]
+        direct = topology.direct[level]
+        row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
+        node = topology.nodes.get_indexer(direct["service_id"])
+        known = row >= 0
+        order = Csr.of(row[known], len(elements))
+        lists = np.split(node[known][order.indices], order.indptr[1:-1])
         service = topology.nodes.get_indexer(changes["service_id"])
         return cls(
             len(topology.services),
             service,
             element.astype(np.int64),
-            members,
-            topology.placeless.tolist(),
+            [part.tolist() for part in lists],
         )
 
-    @property
-    def is_open(self) -> Booleans:
-        """Whether it is unknown by term what its element takes down today."""
-        ends = zip(self.members["lo"], self.members["hi"], strict=True)
-        by_element = [bool(self.anywhere) or low != high for low, high in ends]
-        return np.array(by_element, bool)[self.element]
-
     def initial_failures(
-        self, start: int, width: int, level: str
+        self, start: int, width: int
     ) -> tuple[dict[int, int], dict[int, int]]:
         """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
         own: dict[int, int] = {}
         for bit, node in enumerate(self.service[block].tolist()):
             own[node] = own.get(node, 0) | 1 << bit
-        somewhere = self.anywhere if level == "hi" else []
-        others = dict.fromkeys(somewhere, (1 << width) - 1)
+        others: dict[int, int] = {}
         element = self.element[block]
         first = np.flatnonzero(np.diff(element, prepend=-1))
         last = np.append(first[1:], len(element))
         for low, high in zip(first.tolist(), last.tolist(), strict=True):
             whole = (1 << high) - (1 << low)
-            for node in self.members[level][element[low]]:
+            for node in self.members[element[low]]:
                 others[node] = others.get(node, 0) | whole
         for node in own.keys() & others.keys():
             others[node] &= ~own[node]
@@ -227,7 +196,7 @@ def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
     node = [alone]
     number = terms.services_n
     for service, element in zip(terms.service, terms.element, strict=True):
-        members = np.array(terms.members["point"][element], np.int64)
+        members = np.array(terms.members[element], np.int64)
         others = members[members != service]
         for failing in (np.append(others, service), others):
             scenario.append(np.full(len(failing), number))
@@ -302,28 +271,25 @@ def _moved(
     every = pd.concat([rows for rows, *_ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
-    changed = Terms.of(topology, every)
-    losses = bounded = partial(_bounded_losses, changed, sampling)
+    fewest, changed, most = (Terms.of(topology, every, level) for level in LEVELS)
+    losses = bounded = partial(_bounded_losses, most, sampling)
     if drawn is not None:
         failing = move_scenarios(changed, drawn)
         if _are_few(topology.graphs, failing, sampling):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
     levels = {level: losses(topology.graphs[level]) for level in LEVELS}
-    is_open = changed.is_open
-    # who else fails is drawn at the point: where nobody knows it, bounds hold whoever it is
-    if losses is not bounded and is_open.any():
-        for level in LEVELS:
-            every_end = bounded(topology.graphs[level])
-            little = np.where(is_open, every_end.little, levels[level].little)
-            much = np.where(is_open, every_end.much, levels[level].much)
-            widened = levels[level]._replace(little=little, much=much)
-            levels[f"{level}, whoever else fails"] = widened
+    pairs = zip(fewest.members, most.members, strict=True)
+    is_open = np.array([few != many for few, many in pairs], bool)[changed.element]
+    # nobody knows what else fails there: a service loses least where most does, and at most as alone
+    for level, known in [*levels.items()] if is_open.any() else ():
+        ends = known if losses is bounded else bounded(topology.graphs[level])
+        little = np.where(is_open, ends.little, known.little)
+        much = np.where(is_open, known.most_alone[changed.service], known.much)
+        levels[f"{level}, others open"] = known._replace(little=little, much=much)
     found = {}
     growth = _growth(services, levels["hi"].most_alone)
     grows = growth > LEAST
-    loose_n = grows[changed.anywhere].sum()
-    counts = [grows[nodes].sum() + loose_n for nodes in changed.members["hi"]]
-    by_element = np.array(counts, np.int64)
+    by_element = np.array([grows[nodes].sum() for nodes in most.members], np.int64)
     # perhaps it is nothing to leave what only may take a service down today, or what takes down
     # others that it may call unseen
     is_beside = by_element[changed.element] > grows[changed.service]
@@ -362,7 +328,7 @@ def _table(
     """Add up the terms of a target, ``own``, by service: ``delta, delta_lo, delta_hi``."""
     n = len(topology.services)
     service = own["node"].to_numpy()
-    new_hosts, new_zones, left = new
+    new_hosts, new_zones, nameless = new
     added = own["sign"].to_numpy() > 0
     perhaps = own["perhaps"] & ~added
     places_n = np.bincount(service[added], minlength=n) + new_hosts + new_zones
@@ -378,8 +344,7 @@ def _table(
         high[level] = most + new_hosts * losses.most_alone
         more = np.bincount(service, little * perhaps, n) + new_zones * losses.most_alone
         worst.append(high[level] + more + growth * places_n)
-    # what has no name may be left too, seen or not
-    lo = np.min(list(low.values()), axis=0) - left * levels["hi"].most_alone
+    lo = np.min(list(low.values()), axis=0) - nameless * levels["hi"].most_alone
     hi = np.max(worst, axis=0)
     nowhere = ~topology.services.isin(topology.placed)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
@@ -485,8 +450,7 @@ def _block(
     width: int,
 ) -> tuple[Floats, Floats, Booleans]:
     """Return the least and the most weight by term, and where the service shares nothing."""
-    own, others = terms.initial_failures(start, width, "hi")
-    _, surest = terms.initial_failures(start, width, "lo")
+    own, others = terms.initial_failures(start, width)
     # what no service of the block can reach changes no term
     part, _ = _swept(graph.possible, own, width)
     nodes = np.flatnonzero(np.isin(graph.possible.part, part))
@@ -498,7 +462,7 @@ def _block(
     can = down(graph.possible, own)
     others_can = down(graph.possible, others)
     low = weights.totals(nodes, down(graph.certain, own) & ~others_can, width)
-    high = weights.totals(nodes, can & ~down(graph.certain, surest), width)
+    high = weights.totals(nodes, can & ~down(graph.certain, others), width)
     shared = np.bitwise_or.reduce(can & others_can, axis=0, keepdims=True)
     return low, high, bits_of(shared, width)[0] == 0
 

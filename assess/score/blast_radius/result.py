@@ -268,7 +268,7 @@ def reach_text(steps: DataFrame, pair: DataFrame, service: str) -> str:
     chance = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
     if steps.empty:
         return f"{chance}: it is what fails."
-    return f"{chance}, most probably so: {path_text(steps)}."
+    return f"{chance}; the likeliest path: {path_text(steps)}."
 
 
 def path_text(steps: DataFrame) -> str:

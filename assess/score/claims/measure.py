@@ -133,9 +133,8 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
 
     times = table["n"].to_numpy(int)
     n = int(times.sum())
-    points, low, high = (
-        table[["point", "lo", "hi"]].to_numpy(float).repeat(times, axis=0).T
-    )
+    ends = table[["point", "lo", "hi"]].to_numpy(float).repeat(times, axis=0)
+    points, low, high = ends.T
     vague = int((low != high).sum())
     if n < 2:
         point = float(points[0]) if n else math.nan
@@ -156,7 +155,7 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
         half = sampled.hi - sampled.point
         return n * ((half / distance) ** 2 - 1) if distance else math.inf
 
-    # values at their ends scatter most, those that may be highest apart from the others
+    # values scatter most at their ends
     rank = np.lexsort((-low - high, low == high)).argsort()
     worst = (around(np.where(rank < k, high, low)) for k in range(vague + 1))
     interval = hull(sampled, *worst)

@@ -34,7 +34,13 @@ from assess.sources.docker.text import (
     merge_cli_images,
     version_of,
 )
-from assess.sources.dumps import broken, decode_values, files_below, read_text
+from assess.sources.dumps import (
+    broken,
+    cover_others,
+    decode_values,
+    files_below,
+    read_text,
+)
 from assess.sources.redact import strip_credentials
 from assess.sources.usage import read_samples
 from assess.sources.values import dicts, dig, moment, text, texts
@@ -90,29 +96,26 @@ class DockerSource(Source):
 def _read_hosts(asked: Asked) -> None:
     """Read dumps: files, directories of them, or directories with one of them for each host."""
     batch = asked.batch
-    hosts: dict[Path, dict[str, list[Path]]] = {}
-    scopes: dict[Path, str] = {}  # directories, as the configuration names them
+    # directories, each as it is and as the configuration names it
+    hosts: dict[tuple[Path, str], dict[str, list[Path]]] = {}
     for name in paths_of(asked.options):
         place = asked.base / name
         # where the name of no file tells its command, the contents have to
         for call_of in (_call_of, _shown_by):
-            found = files_below(name, asked, call_of)
-            if found is None and call_of(place) and place.exists():
-                found = [(name, place)]
-            if found:
+            alone = [(name, place)] * bool(call_of(place) and place.exists())
+            if found := files_below(name, asked, call_of) or alone:
                 break
-        shown = {(file.parent, call_of(file)) for _, file in found or ()}
-        if call_of is _shown_by and len(shown) < len(found or ()):
+        shown = {(file.parent, call_of(file)) for _, file in found}
+        if call_of is _shown_by and len(shown) < len(found):
             found = []  # two of one command may be of two hosts
-        for scope, file in found or ():
-            files = hosts.setdefault(file.parent, {})
+        for scope, file in found:
+            files = hosts.setdefault((file.parent, str(Path(scope).parent)), {})
             files.setdefault(call_of(file), []).append(file)
-            scopes.setdefault(file.parent, str(Path(scope).parent))
+        cover_others(name, asked, known={file.name for _, file in found})
         if not found:
             hint = "no dumps there: `assess sources docker --script` names commands and files"
             batch.cover(name, "files", "unreachable", hint=hint)
-    for directory, dumps in hosts.items():
-        scope = scopes[directory]
+    for (directory, scope), dumps in hosts.items():
         payloads = read_dumps(dumps, scope, batch)
         is_host = payloads.version or payloads.info or payloads.inspected
         if is_host or payloads.containers is not None:
@@ -124,10 +127,8 @@ def _call_of(file: Path) -> str:
     """Return the call whose answer a file holds, by its name; empty for another file."""
     # Several commands fill several files: inspect-1.json, inspect-2.json
     stem = _NUMBER.sub("", file.stem.lower()).replace("_", "-")
-    if file.suffix.lower() not in SUFFIXES:
-        return ""
     named = (call for call, row in CALLS.items() if stem in row["files"].split())
-    return next(named, "")
+    return next(named, "") if file.suffix.lower() in SUFFIXES else ""
 
 
 def _shown_by(file: Path) -> str:

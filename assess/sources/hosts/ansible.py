@@ -114,7 +114,7 @@ def find_files(path: str, asked: Asked) -> Files:
     """Find the files of a directory, whose names are those of hosts, with any ending or none."""
     # Each comes with its scope: the path as the configuration has it, and the way from
     # there.
-    cover_others(path, asked, known=_LOGS)
+    cover_others(path, asked, (), _LOGS)
     files = files_below(path, asked, lambda file: not is_hidden(file, asked.base / path))
     return [(path, asked.base / path)] if files is None else files
 

@@ -137,7 +137,7 @@ def test_a_pair_is_explained_in_words():
     said = blast.explain_path("host", "h", "d")
     assert said.title == "host h and d"
     assert said.text == (
-        "d goes down with probability 0.50 (0.50 to 0.50), most probably so: "
+        "d goes down with probability 0.50 (0.50 to 0.50); the likeliest path: "
         "host h -> a -> d."
     )
     assert said.table["p"].tolist() == [1.0, 0.5]
