@@ -159,8 +159,8 @@ BUDGETS = {
     "sources/edges": 592,
     "sources/ec2": 369,
     "sources/ecr": 560,
-    "sources/ecs": 1059,  # what only a deployment completes; conditions; containers that end first
-    "sources/experiments": 364,
+    "sources/ecs": 1066,  # what only a deployment completes; what templates leave open; conditions
+    "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 122,  # a problem of many rows once
     "sources/hosts": 777,
     "sources/incidents": 1141,  # of a tool that nobody names, and of any other
