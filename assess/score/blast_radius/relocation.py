@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import ne
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, MultiIndex, Series
+from pandas import DataFrame, MultiIndex
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -34,7 +35,6 @@ from assess.score.incidents.exposure import is_replica
 
 LEAST = 1e-9  # growth below it is noise of sums
 WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB
-Changes = tuple[DataFrame, Floats, Floats, Floats]
 LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves along
 
 
@@ -75,11 +75,11 @@ def spread_replicas(
 
 def element_changes(
     inventory: Inventory, policy: Policy, topology: Topology, target: Table
-) -> Changes:
+) -> tuple[DataFrame, DataFrame]:
     """List fatal elements that a move adds (1) or removes (-1).
 
-    Also count the new hosts that take each service down, the new zones without a name that may, and
-    the places that may today: without a name, or of replicas that may have ended.
+    Also count by service the new ``hosts`` that take it down, the new ``zones`` without a name that
+    may, and the places ``today`` that may: without a name, or of replicas that may have ended.
     """
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
@@ -91,46 +91,45 @@ def element_changes(
     stays = before[before["element_kind"].isin(kept)]
     rows = topology.placement[topology.placement["element_kind"].isin(set(LEFT) - kept)]
     is_loose = rows["state"].isna() | rows["element"].isna() & is_running(rows)
-    places = rows.loc[is_loose, "service_id"].value_counts()
-    nameless = places.reindex(topology.services, fill_value=0)
-    nameless.iloc[topology.placeless] += len(LEFT)  # seen or not
+    today = rows.loc[is_loose, "service_id"].value_counts()
+    counts = DataFrame({"hosts": 0.0, "zones": 0.0, "today": today}, topology.services)
+    counts = counts.fillna(0.0)
+    counts.iloc[topology.placeless, 2] += len(LEFT)  # seen or not
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
     is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
-    new_hosts = Series(0.0, topology.services)
-    new_zones = Series(0.0, topology.services)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
-        new_hosts[alike.index] = fatal_hosts
+        counts.loc[alike.index, "hosts"] = fatal_hosts
         if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
             most = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
-            new_zones[alike.index] = max(most - len(fatal_zones), 0)
-            nameless[alike.index] += len(fatal_zones)  # at best no zone holds too many
+            counts.loc[alike.index, "zones"] = max(most - len(fatal_zones), 0)
+            # at best none of those with a name
+            counts.loc[alike.index, "today"] += len(fatal_zones)
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
     after = pd.concat([stays, moved]).drop_duplicates()
-    left = before.assign(sign=-1.0)
-    joined = after.assign(sign=1.0)
-    both = pd.concat([left, joined])
+    both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
     changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, new_hosts.to_numpy(), new_zones.to_numpy(), nameless.to_numpy(float)
+    return changes, counts
 
 
 def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
     """Return by service its replicas at a target, ``n``, and the ``share`` of them it needs."""
     workloads = inventory["workloads"]
     running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts().reindex(topology.services)
+    running_n = running["service_id"].value_counts()
+    running_n = running_n.reindex(topology.services, fill_value=0)
     least = max(target["replicas"], 1)
     # a service never moves to fewer replicas than it has
-    replicas = running_n.fillna(0).clip(lower=least).astype("int64")
+    replicas = running_n.clip(lower=least)
     share = inventory.by_service["min_healthy_pct"]
     return DataFrame({"n": replicas, "share": share.astype("float64")})
 
@@ -261,14 +260,14 @@ def move_deltas(
 
 def _moved(
     topology: Topology,
-    changes: Mapping[str, Changes],
+    changes: Mapping[str, tuple[DataFrame, DataFrame]],
     services: DataFrame,
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, DataFrame]:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
-    every = pd.concat([rows for rows, *_ in changes.values()]).drop_duplicates()
+    every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     fewest, changed, most = (Terms.of(topology, every, level) for level in LEVELS)
@@ -278,8 +277,7 @@ def _moved(
         if _are_few(topology.graphs, failing, sampling):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
     levels = {level: losses(topology.graphs[level]) for level in LEVELS}
-    pairs = zip(fewest.members, most.members, strict=True)
-    is_open = np.array([few != many for few, many in pairs], bool)[changed.element]
+    is_open = np.array([*map(ne, fewest.members, most.members)], bool)[changed.element]
     # nobody knows what else fails there: a service loses least where most does, and at most as alone
     for level, known in [*levels.items()] if is_open.any() else ():
         ends = known if losses is bounded else bounded(topology.graphs[level])
@@ -296,10 +294,9 @@ def _moved(
     certain = topology.direct["lo"][PAIR].assign(certain=True)
     every = every.merge(certain, how="left").assign(node=changed.service)
     every["perhaps"] = every["certain"].isna() | is_beside
-    terms = every.assign(term=every.index)
-    for name, (rows, *new) in changes.items():
-        own = every.loc[np.sort(rows.merge(terms)["term"])]
-        found[name] = _table(topology, levels, own, new, growth)
+    every["term"] = every.index
+    for name, (rows, counts) in changes.items():
+        found[name] = _table(topology, levels, rows.merge(every), counts, growth)
     return found
 
 
@@ -322,35 +319,34 @@ def _table(
     topology: Topology,
     levels: Mapping[str, _Losses],
     own: DataFrame,
-    new: Sequence[Floats],
+    counts: DataFrame,
     growth: Floats,
 ) -> DataFrame:
     """Add up the terms of a target, ``own``, by service: ``delta, delta_lo, delta_hi``."""
     n = len(topology.services)
     service = own["node"].to_numpy()
-    new_hosts, new_zones, nameless = new
+    hosts, zones, today = counts.to_numpy().T
     added = own["sign"].to_numpy() > 0
     perhaps = own["perhaps"] & ~added
-    places_n = np.bincount(service[added], minlength=n) + new_hosts + new_zones
+    places_n = np.bincount(service[added], minlength=n) + hosts + zones
     low = {}
     high = {}
     worst = []
     for level, losses in levels.items():
-        little = losses.little[own.index]
-        much = losses.much[own.index]
+        little = losses.little[own["term"]]
+        much = losses.much[own["term"]]
         least = np.bincount(service, np.where(added, little, -much), n)
         most = np.bincount(service, np.where(added, much, -little), n)
-        low[level] = least + new_hosts * losses.least_alone
-        high[level] = most + new_hosts * losses.most_alone
-        more = np.bincount(service, little * perhaps, n) + new_zones * losses.most_alone
+        low[level] = least + hosts * losses.least_alone
+        high[level] = most + hosts * losses.most_alone
+        more = np.bincount(service, little * perhaps, n) + zones * losses.most_alone
         worst.append(high[level] + more + growth * places_n)
-    lo = np.min(list(low.values()), axis=0) - nameless * levels["hi"].most_alone
+    lo = np.min(list(low.values()), axis=0) - today * levels["hi"].most_alone
     hi = np.max(worst, axis=0)
-    nowhere = ~topology.services.isin(topology.placed)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
     table = DataFrame(columns, topology.services, dtype="Float64")
-    is_open = nowhere | (low["point"] < high["point"])
-    table.loc[is_open, "delta"] = pd.NA
+    table.loc[low["point"] < high["point"], "delta"] = pd.NA
+    table.iloc[topology.placeless, 0] = pd.NA
     return table
 
 
@@ -427,15 +423,12 @@ def marginal_losses(
     nothing that the others reach.
     """
     n = len(terms.service)
-    little = np.zeros(n)
-    much = np.zeros(n)
-    apart = np.zeros(n, bool)
     weights = Weights.of(graph.weight)
-    for start in range(0, n, WIDTH):
-        width = min(WIDTH, n - start)
-        block = slice(start, start + width)
-        bounds = _block(graph, weights, terms, start, width)
-        little[block], much[block], apart[block] = bounds
+    blocks = [
+        _block(graph, weights, terms, start, min(WIDTH, n - start))
+        for start in range(0, max(n, 1), WIDTH)
+    ]
+    little, much, apart = map(np.concatenate, zip(*blocks, strict=True))
     own_least = least[terms.service]
     own_most = most[terms.service]
     little = np.where(apart, own_least, np.minimum(little, own_least))
