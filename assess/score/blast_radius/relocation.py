@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from operator import ne
 from typing import NamedTuple
 
@@ -54,8 +55,7 @@ def landing(topology: Topology, target: Table) -> dict[str, str]:
         placed = topology.placement
         clusters = placed.loc[placed["element_kind"] == "cluster", "element"]
         # the first by name of the largest ones
-        largest = clusters.mode().astype("str").tolist()
-        named["cluster"] = (largest or ["new cluster"])[0]
+        named["cluster"] = next(iter(clusters.mode()), "new cluster")
     return named
 
 
@@ -89,11 +89,12 @@ def element_changes(
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
     kept -= set(shared)
     stays = before[before["element_kind"].isin(kept)]
-    rows = topology.placement[topology.placement["element_kind"].isin(set(LEFT) - kept)]
+    rows = topology.placement
     is_loose = rows["state"].isna() | rows["element"].isna() & is_running(rows)
+    is_loose &= rows["element_kind"].isin(set(LEFT) - kept)
     today = rows.loc[is_loose, "service_id"].value_counts()
-    counts = DataFrame({"hosts": 0.0, "zones": 0.0, "today": today}, topology.services)
-    counts = counts.fillna(0.0)
+    columns = {"hosts": 0.0, "zones": 0.0, "today": today}
+    counts = DataFrame(columns, topology.services).fillna(0.0)
     counts.iloc[topology.placeless, 2] += len(LEFT)  # seen or not
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
@@ -190,21 +191,15 @@ class Terms:
 def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
     """Return scenarios: each service alone, then two a term, with the service and without."""
     # those of a service that is not ``drawn`` are not drawn either
-    alone = np.arange(terms.services_n)
-    scenario = [alone]
-    node = [alone]
-    number = terms.services_n
-    for service, element in zip(terms.service, terms.element, strict=True):
-        members = np.array(terms.members[element], np.int64)
-        others = members[members != service]
-        for failing in (np.append(others, service), others):
-            scenario.append(np.full(len(failing), number))
-            node.append(failing)
-            number += 1
+    failing = [[node] for node in range(terms.services_n)]
+    for service, element in zip(terms.service.tolist(), terms.element, strict=True):
+        others = [node for node in terms.members[element] if node != service]
+        failing += [[*others, service], others]
+    n = len(failing)
+    scenario = np.repeat(np.arange(n), [*map(len, failing)])
+    node = np.array([*chain.from_iterable(failing)], np.int64)
     simulated = np.append(drawn, drawn[terms.service].repeat(2))
-    unlisted = np.zeros(number, bool)
-    pairs = (np.concatenate(scenario), np.concatenate(node))
-    return Scenarios(*pairs, number, unlisted, simulated)
+    return Scenarios(scenario, node, n, np.zeros(n, bool), simulated)
 
 
 def containment(

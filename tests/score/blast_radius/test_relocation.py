@@ -342,7 +342,7 @@ def delta_ends(inventory):
     return pd.concat([services["delta_lo"], -services["delta_hi"]], keys=["lo", "hi"])
 
 
-@pytest.mark.parametrize("seed", [3, 5, 7])
+@pytest.mark.parametrize("seed", [3, 7])
 def test_hiding_a_place_of_one_or_all_moves_no_end_of_any_move_inwards(seed):
     inventory = a_fleet(seed)
     services = inventory["services"].assign(platform="nomad")
@@ -352,7 +352,7 @@ def test_hiding_a_place_of_one_or_all_moves_no_end_of_any_move_inwards(seed):
     for frame, names in PLACES.items():
         table = inventory[frame]
         for name in names:
-            for rows in ([0], [1], list(table.index)):
+            for rows in ([0], list(table.index)):
                 cells = table[name].astype("object")
                 lost = table.assign(**{name: cells.mask(table.index.isin(rows), None)})
                 found = delta_ends(inventory.replace(**{frame: lost}))
