@@ -174,13 +174,13 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _signs_in(file: Path) -> list[str]:
-    """List the types of sources that read a file, by signs in its text."""
+    """List the types of sources that read a file, by signs in its name and its text."""
     from assess.sources.base import built_in
 
     if not file.is_file() or not os.access(file, os.R_OK):
         return []
     with file.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES).decode(errors="replace")
+        head = f"{file.name}\n{opened.read(_HEAD_BYTES).decode(errors='replace')}"
     signs = {kind: row["sign"] for kind, row in built_in().items() if "sign" in row}
     signed = [kind for kind, sign in signs.items() if re.search(sign, head)]
     is_chart = "{{" in head and "kubernetes" in signed  # Helm has to render it first

@@ -151,6 +151,7 @@ def test_init_finds_compose_projects_however_deep_and_called(call, machine, tmp_
         {
             "a/b/docker-compose.yml": stack,
             "a/b/docker-compose.prod.yml": stack,
+            "b/docker-compose.yml": "web:\n  image: web:1\n",  # version 1
             "c/compose.dev.yaml": "x-y: 1\n" + stack,
             "d/mail.yml": stack,
             "d/wiki.yml": stack,
@@ -162,6 +163,7 @@ def test_init_finds_compose_projects_however_deep_and_called(call, machine, tmp_
     paths = [table["path"] for table in tables(tmp_path / "assess.toml")]
     assert paths == [
         "a/b/docker-compose.yml",
+        "b/docker-compose.yml",
         "c/compose.dev.yaml",
         "d/mail.yml",
         "d/wiki.yml",
