@@ -30,7 +30,7 @@ _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
 _PAIR = r"(?s)^([^=]*)=?(.*)$"
 _DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
-_OF_SETTINGS = [*IDS, "version", "host_network", "repository", "package_sources"]
+_OF_SETTINGS = [*IDS, "version", "host_network", "repository", "tag", "package_sources"]
 
 
 def packages_of(workloads: DataFrame) -> DataFrame:

@@ -110,9 +110,11 @@ def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     release = table["base_os"].where(is_on).str.split().str[-1]
     version = release.fillna(entries.value_of(table["settings"], product))
     table = flags_of(table.assign(version=version)[version.notna()], product, target)
-    return table.assign(
-        reads_base_alone=entries.reads_base_alone(table["package_sources"])
-    )
+    brings = _each(reference.base_lists, table, "repository", "tag").astype(bool)
+    # nobody knows what lists another image has
+    brings |= ~table["repository"].str.startswith("library/")
+    own = entries.reads_base_alone(table["package_sources"])
+    return table.assign(reads_base_alone=own.mask(brings))
 
 
 def _shipped(product: str, release: str) -> dict[str, Any]:
