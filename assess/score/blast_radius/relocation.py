@@ -79,7 +79,7 @@ def element_changes(
     """List fatal elements that a move adds (1) or removes (-1).
 
     Also count by service the new ``hosts`` that take it down, the new ``zones`` without a name that
-    may, and the places ``today`` that may: without a name, or of replicas that may have ended.
+    may, and the places without one that may ``today``.
     """
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
@@ -89,18 +89,14 @@ def element_changes(
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
     kept -= set(shared)
     stays = before[before["element_kind"].isin(kept)]
-    rows = topology.placement
-    is_loose = rows["state"].isna() | rows["element"].isna() & is_running(rows)
-    is_loose &= rows["element_kind"].isin(set(LEFT) - kept)
-    today = rows.loc[is_loose, "service_id"].value_counts()
-    columns = {"hosts": 0.0, "zones": 0.0, "today": today}
-    counts = DataFrame(columns, topology.services).fillna(0.0)
-    counts.iloc[topology.placeless, 2] += len(LEFT)  # seen or not
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
     is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
+    today = np.bincount(topology.unnamed({*LEFT} - kept), minlength=len(layout))
+    today[topology.placeless] = len(LEFT)  # one of every kind, seen or not
+    counts = DataFrame({"hosts": 0, "zones": 0, "today": today}, layout.index)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
@@ -269,7 +265,13 @@ def _moved(
     losses = bounded = partial(_bounded_losses, most, sampling)
     if drawn is not None:
         failing = move_scenarios(changed, drawn)
-        if _are_few(topology.graphs, failing, sampling):
+        graphs = topology.graphs
+        # in one large cycle each reaches the whole fleet
+        if (
+            not any(graph.uncertain for graph in graphs.values())
+            or reached(graphs["hi"], failing, sampling).reached_n.sum()
+            <= sampling.pairs_most
+        ):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
     levels = {level: losses(topology.graphs[level]) for level in LEVELS}
     is_open = np.array([*map(ne, fewest.members, most.members)], bool)[changed.element]
@@ -279,35 +281,21 @@ def _moved(
         little = np.where(is_open, ends.little, known.little)
         much = np.where(is_open, known.most_alone[changed.service], known.much)
         levels[f"{level}, others open"] = known._replace(little=little, much=much)
-    found = {}
-    growth = _growth(services, levels["hi"].most_alone)
+    # what each may take down beside by calls that nobody saw
+    growth = services["impact_hi"].to_numpy(float) - levels["hi"].most_alone
+    growth = growth.clip(min=0.0) * (not surely(services["callers_seen"]).all())
     grows = growth > LEAST
     by_element = np.array([grows[nodes].sum() for nodes in most.members], np.int64)
     # perhaps it is nothing to leave what only may take a service down today, or what takes down
     # others that it may call unseen
     is_beside = by_element[changed.element] > grows[changed.service]
-    certain = topology.direct["lo"][PAIR].assign(certain=True)
-    every = every.merge(certain, how="left").assign(node=changed.service)
-    every["perhaps"] = every["certain"].isna() | is_beside
-    every["term"] = every.index
-    for name, (rows, counts) in changes.items():
-        found[name] = _table(topology, levels, rows.merge(every), counts, growth)
-    return found
-
-
-def _growth(services: DataFrame, most: Floats) -> Floats:
-    """Return by service what it may take down, beside ``most``, by calls that nobody saw."""
-    more = services["impact_hi"].to_numpy(float) - most
-    is_all_seen = surely(services["callers_seen"]).all()
-    return np.where(is_all_seen, 0.0, more.clip(min=0.0))
-
-
-def _are_few(graphs: Mapping[str, Graph], failing: Scenarios, sampling: Sampling) -> bool:
-    """Return whether the moves can be drawn: in one large cycle each reaches the whole fleet."""
-    if not any(graph.uncertain for graph in graphs.values()):
-        return True
-    impact = reached(graphs["hi"], failing, sampling)
-    return bool(impact.reached_n.sum() <= sampling.pairs_most)
+    every = every.merge(topology.direct["lo"][PAIR], how="left", indicator="certain")
+    perhaps = every["certain"].ne("both") | is_beside
+    every = every.assign(node=changed.service, perhaps=perhaps, term=every.index)
+    return {
+        name: _table(topology, levels, rows.merge(every), counts, growth)
+        for name, (rows, counts) in changes.items()
+    }
 
 
 def _table(

@@ -131,10 +131,9 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
     """
     from scipy.special import stdtrit
 
-    times = table["n"].to_numpy(int)
-    n = int(times.sum())
-    ends = table[["point", "lo", "hi"]].to_numpy(float).repeat(times, axis=0)
-    points, low, high = ends.T
+    ends = table.loc[table.index.repeat(table["n"]), ["point", "lo", "hi"]]
+    n = len(ends)
+    points, low, high = ends.to_numpy(float).T
     vague = int((low != high).sum())
     if n < 2:
         point = float(points[0]) if n else math.nan
@@ -158,8 +157,7 @@ def mean(table: DataFrame, *, level: float) -> Measurement:
     # values scatter most at their ends
     rank = np.lexsort((-low - high, low == high)).argsort()
     worst = (around(np.where(rank < k, high, low)) for k in range(vague + 1))
-    interval = hull(sampled, *worst)
-    return Measurement(interval, sampled, n, table, vague, more)
+    return Measurement(hull(sampled, *worst), sampled, n, table, vague, more)
 
 
 def amount(

@@ -293,7 +293,7 @@ def on_engine(workloads: DataFrame, policy: Policy) -> Series:
 
 
 def _platforms(inventory: Inventory, policy: Policy) -> Series:
-    """Return the platform of each service: as declared, where all its replicas show no other side."""
+    """Return the platform of each service: as declared, else from all its replicas."""
     declared = inventory.by_service["platform"].astype("object")
     workloads = inventory["workloads"]
     contained = replicas_in_containers(workloads, policy).groupby(workloads["service_id"])
@@ -303,8 +303,8 @@ def _platforms(inventory: Inventory, policy: Policy) -> Series:
     shown = every.map({True: ANY_CONTAINER, False: MIXED})
     shown = shown.where(some.notna()).mask(surely(~some), HOST).reindex(declared.index)
     # an orchestrator also runs what is no container
-    is_other = surely(side_of(declared).ne(side_of(shown)))
-    platform = declared.mask(declared.isin(UNCLEAR) | is_other).fillna(shown)
+    is_bare = shown.eq(HOST) & declared.isin(policy["evidence"]["orchestrators"])
+    platform = declared.mask(declared.isin(UNCLEAR) | is_bare).fillna(shown)
     platform = platform.fillna(declared.where(declared.eq(MIXED)))
     return platform.astype("string").sort_index().rename("platform")
 

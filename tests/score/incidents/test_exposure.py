@@ -126,8 +126,8 @@ def test_platform_is_read_off_the_replicas_where_nobody_declared_it():
     assert sides.dropna().to_dict() == {"a": "container", "b": "host"}
 
 
-@pytest.mark.parametrize("declared", [None, "unknown", "nomad", "host"])
-def test_what_all_replicas_show_hides_behind_no_declared_platform(declared):
+@pytest.mark.parametrize("declared", [None, "unknown", "nomad", "marathon"])
+def test_what_an_orchestrator_runs_in_no_container_is_on_a_host(declared):
     replicas = [
         {"workload_id": "1", "service_id": "a", "source_kind": "process"},
         {"workload_id": "2", "service_id": "b", "source_kind": "allocation"},
