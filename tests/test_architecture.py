@@ -147,20 +147,20 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 BUDGETS = {
     "core": 2263,  # a file that a snapshot has lost; copies of the process; what is unknown
     "policy": 659,  # targets are checked word by word
-    "reference": 1233,  # what rules ask of builds is read from the rules
-    "sources": 2701,  # the only one of several, and mounts in the form of pods, once
+    "reference": 1218,  # what rules ask of builds is read from the rules
+    "sources": 2712,  # the only one of several, and mounts in the form of pods, once
     "sources/aws": 417,
     "sources/answers": 1230,  # of a format that nobody names; Grype, Syft, scans of clusters
     "sources/backstage": 313,
-    "sources/builds": 364,  # names of packages are read from commands, not by a pattern each
-    "sources/compose": 788,  # the builds beside it are read too
+    "sources/builds": 368,  # packages are read from commands, by name or by the version in it
+    "sources/compose": 793,  # the builds beside it are read too
     "sources/deploys": 417,  # runs as `gh run list` writes them; what is kept, and its name
     "sources/docker": 1612,  # links, routes and shared networks of running containers
     "sources/edges": 592,
     "sources/ec2": 369,
     "sources/ecr": 560,
-    "sources/ecs": 1059,  # what only a deployment completes; conditions; containers that end first
-    "sources/experiments": 369,
+    "sources/ecs": 1066,  # what only a deployment completes; what templates leave open; conditions
+    "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 122,  # a problem of many rows once
     "sources/hosts": 777,
     "sources/incidents": 1141,  # of a tool that nobody names, and of any other
@@ -168,27 +168,27 @@ BUDGETS = {
     "sources/kubernetes": 1695,  # what K3s is given
     "sources/managed": 738,
     "sources/marathon": 520,
-    "sources/nomad": 546,  # tasks that end before the others
-    "sources/registry": 632,
+    "sources/nomad": 550,  # tasks that end before the others
+    "sources/registry": 616,
     "sources/ssm": 113,
     "sources/swarm": 399,
     "sources/connections": 1344,  # ten forms of dumps, and who is who
     "sources/crictl": 206,
     "sources/podman": 465,  # routes, and what its units are called; gave 8 lines to others
-    "sources/traces": 349,  # spans of three tools, beside graphs; kinds by names
+    "sources/traces": 348,  # spans of three tools, beside graphs; kinds by names
     "sources/usage": 262,  # tables for people too; a name for what is measured of whom
     "sources/vms": 455,
     "score": 515,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 329,
     "score/blast_radius": 2830,  # rows are weighed by tiles
-    "score/claims": 835,
+    "score/claims": 837,
     "score/evidence": 780,  # what has ended is of no known version
     "score/experiments": 340,
-    "score/incidents": 599,
+    "score/incidents": 587,
     "score/readiness": 505,
-    "score/validation": 844,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1916,  # systems, kernels, flags, and builds with lists of packages too
-    "score/targets": 682,  # missing prices once
+    "score/validation": 835,  # what beats the edges alone for elements that never failed
+    "score/upgrade_churn": 1923,  # systems, kernels, flags, and builds with lists of packages too
+    "score/targets": 691,  # missing prices once
     "score/what_next": 1412,
     "figures": 1314,
     "report": 2153,  # a first screen, records as pages, how predictions held
@@ -200,8 +200,8 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 59_890
-MAX_FILES = 258
+MAX_PACKAGE_LINES = 59_800
+MAX_FILES = 238
 MAX_TOKENS = 421_130  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines

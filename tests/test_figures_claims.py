@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -117,6 +119,18 @@ def test_an_overview_without_data_is_unknown_and_not_zero(empty):
     assert table[["point", "lo", "hi"]].isna().all(axis=None)
     ax = figures.claims(empty)
     assert sum(text.get_text() == "unknown" for text in ax.texts) == 16
+
+
+def test_a_ratio_of_events_on_one_side_only_is_drawn_from_its_lower_end(judged):
+    frame = judged.frame.copy()
+    frame.loc["C14", ["value", "lo", "hi"]] = [
+        pd.NA,
+        2 * frame.loc["C14", "threshold"],
+        pd.NA,
+    ]
+    row = figures.claims_data(replace(judged, frame=frame)).loc[13]
+    assert (row["label"][:3], row["lo"], row["hi"]) == ("C14", 1, 4)
+    assert np.isnan(row["point"])
 
 
 def test_reliability_is_drawn_as_it_was_counted(tested):

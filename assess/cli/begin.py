@@ -38,8 +38,8 @@ HEAD = """\
 #   assess doctor                                     what each source can see
 #   assess collect -o data/snapshots/2026Q4           a directory per quarter
 """
-_SUFFIXES = (".yaml", ".yml", ".json", ".template")
-_LOOKED_AT = 5_000  # files of a folder
+_NAMED = re.compile(r"\w.*\.(?:ya?ml|json|template|hcl|nomad|container|kube)")
+_LOOKED_AT = 20_000  # files
 _HEAD_BYTES = 1 << 18
 Table = tuple[str, dict[str, Any]]  # of assess.toml, behind the reason for it
 MORE = (
@@ -56,9 +56,9 @@ MORE = (
 def init(directory: Path) -> None:
     """Lay out a project: assess.toml for what this machine has, policy.toml, notebooks/, data/.
 
-    Finds engine sockets, podman, Compose files, manifests, templates of ECS, jobs of Nomad, AWS
-    profiles and kubeconfig; connects to none of them. Files that are there already are kept. Prints
-    the paths of the new ones.
+    Finds engine sockets, podman, AWS profiles and kubeconfig, and in the directory Compose files,
+    manifests, templates, jobs, units of Podman, catalogs, scans and traces; connects to nothing.
+    Files that are there already are kept. Prints the paths of the new ones.
     """
     from assess import notebooks
     from assess.policy.policy import load_policy
@@ -71,9 +71,7 @@ def init(directory: Path) -> None:
             f"{error.filename or directory} cannot be written: {error.strerror}",
             hint="name a directory of your own: assess init DIR",
         ) from error
-    projects = _compose_projects(directory)
-    declared = _declarations(directory)
-    tables = [*_engines(), *projects, *declared, *_aws(), *_clusters()]
+    tables = [*_engines(), *_declarations(directory), *_aws(), *_clusters()]
     files = {
         "assess.toml": _configuration(tables),
         "policy.toml": load_policy().to_toml(),
@@ -140,55 +138,53 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-def _compose_projects(directory: Path) -> Iterator[Table]:
-    """List the Compose files of a directory and of those in it."""
-    from assess.sources.compose import DEFAULT_NAMES
-
-    for folder in _folders(directory):
-        files = [folder / name for name in DEFAULT_NAMES if (folder / name).is_file()]
-        if files:
-            path = files[0].relative_to(directory).as_posix()
-            yield "a Compose project", {"type": "compose", "path": path}
-
-
-def _folders(directory: Path) -> list[Path]:
-    return [directory, *sorted(directory.glob("[!.]*/"))]
-
-
 def _declarations(directory: Path) -> Iterator[Table]:
-    """List the manifests, templates and jobs in a directory, and the trees of them below it."""
-    for folder in _folders(directory):
-        is_top = folder == directory
-        signed: dict[str, list[str]] = {}
-        for file in islice(_files(folder, is_top=is_top), _LOOKED_AT):
-            for kind in _signs_in(file):
-                signed.setdefault(kind, []).append(file.name)
-        for kind, names in signed.items():
-            path: str | list[str] = sorted(names) if is_top else folder.name
-            yield f"what files declare for {kind}", {"type": kind, "path": path}
+    """List the Compose projects below a directory, and what other files there declare."""
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for file in islice(_files(directory), _LOOKED_AT):
+        own = file.relative_to(directory)
+        if file.name == "Chart.yaml":
+            note(f"{own.parent} is a chart: add what `helm template` makes of it")
+        for kind in _signs_in(file):
+            key = own.parts[:-1][:1]
+            if kind == "compose":  # the files of a project are called alike
+                key = (*own.parts[:-1], own.name * ("compose" not in own.name))
+            found.setdefault((kind, *key), []).append(own)
+    for (kind, *_), files in found.items():
+        reason = f"what files declare for {kind}"
+        # at the top the files themselves, but units need those beside them
+        places = {f.parent if kind == "podman" or f.parts[1:] else f for f in files}
+        paths = sorted(p.as_posix() for p in places if not {*p.parents} & places)
+        if kind == "compose":
+            # the shortest name is the one that Compose takes, or that the others refine
+            first, *others = sorted(files, key=lambda file: (len(file.name), file.name))
+            reason = ", not ".join(["a Compose project", *(f.name for f in others)])
+            paths = [first.as_posix()]
+        yield reason, {"type": kind, "path": paths if paths[1:] else paths[0]}
 
 
-def _files(folder: Path, *, is_top: bool) -> Iterator[Path]:
-    """List the files in a folder, and below it where it is not at the top."""
+def _files(directory: Path) -> Iterator[Path]:
+    """List the files below a directory that may declare something."""
     # unlike `glob`, a walk passes over what disappears or may not be read
-    for place, _, names in os.walk(folder):
-        yield from (Path(place, name) for name in names)
-        if is_top:
-            return
+    for place, folders, names in os.walk(directory):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "node_modules")))
+        for name in sorted(names):
+            if _NAMED.fullmatch(name):
+                yield Path(place, name)
 
 
 def _signs_in(file: Path) -> list[str]:
-    """List the types of sources that read a file, by signs in its text."""
+    """List the types of sources that read a file, by signs in its name and its text."""
     from assess.sources.base import built_in
 
-    if file.suffix not in _SUFFIXES or not file.is_file() or not os.access(file, os.R_OK):
+    if not file.is_file() or not os.access(file, os.R_OK):
         return []
     with file.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES).decode(errors="replace")
+        head = f"{file.name}\n{opened.read(_HEAD_BYTES).decode(errors='replace')}"
     signs = {kind: row["sign"] for kind, row in built_in().items() if "sign" in row}
-    signed = [kind for kind, sign in signs.items() if re.search(sign, head)]
-    is_chart = "{{" in head and "kubernetes" in signed  # Helm has to render it first
-    return [] if is_chart else signed
+    # Helm has to render a template of a chart first
+    is_chart = "{{" in head and any((p / "Chart.yaml").exists() for p in file.parents)
+    return [k for k, sign in signs.items() if not is_chart and re.search(sign, head)]
 
 
 def _aws() -> Iterator[Table]:

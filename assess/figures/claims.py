@@ -61,7 +61,7 @@ def claims_data(result: Result) -> DataFrame:
             "note": frame["verdict"].to_numpy(),
         }
     )
-    table.loc[table["point"].isna(), ["lo", "hi"]] = np.nan
+    table.loc[table["point"].isna() & ~(cells["lo"] > 0), ["lo", "hi"]] = np.nan
     return table
 
 

@@ -4,21 +4,17 @@ The facts are the CSV tables beside this file; its README says what they are and
 A version that the facts do not know is unknown: never supported, never fit.
 """
 
-from assess.reference.engines import (
-    api_range,
-    driver_runs,
-    drivers_gone,
-    kernel_floor,
-    kernel_runs,
-    target_docker,
-    target_engine,
-)
 from assess.reference.images import (
+    VAGUE,
     engine_change,
+    holds_record,
     image_change,
     is_fixed,
+    is_store_name,
+    is_tool,
     moves,
     product_of,
+    stateful_kind,
     tag_version,
 )
 from assess.reference.programs import (
@@ -33,8 +29,13 @@ from assess.reference.programs import (
 )
 from assess.reference.runtimes import (
     Node,
+    api_range,
     cluster_product,
+    driver_runs,
+    drivers_gone,
     is_managed,
+    kernel_floor,
+    kernel_runs,
     lines_behind,
     node_driver_runs,
     node_system_support,
@@ -42,23 +43,22 @@ from assess.reference.runtimes import (
     platform_of,
     runtime_line,
     runtime_support,
+    target_docker,
+    target_engine,
     worst_node,
-)
-from assess.reference.stores import (
-    VAGUE,
-    holds_record,
-    is_store_name,
-    is_tool,
-    stateful_kind,
 )
 from assess.reference.support import (
     ENGINE,
+    LINUX,
     Support,
+    arch_of,
+    arch_runs,
     distro_of,
     engine_lines,
     kernel_support,
     line_of,
     newest_line,
+    os_family,
     os_support,
     outages,
     product_support,
@@ -66,7 +66,6 @@ from assess.reference.support import (
     support_windows,
     system_of,
 )
-from assess.reference.systems import LINUX, arch_of, arch_runs, os_family
 from assess.reference.tables import (
     STALE_DAYS,
     compiled_on,

@@ -1,4 +1,4 @@
-"""End of support: what is still supported, and until when."""
+"""Operating systems, who maintains a kernel, and end of support: what is supported, until when."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 import pandas as pd
 from pandas import DataFrame, Series, Timestamp
 
-from assess.reference.systems import kernel_vendor
 from assess.reference.tables import STALE_DAYS, cached, compiled_on, lookup, rows, table
 from assess.reference.versions import (
     Version,
@@ -19,6 +18,13 @@ from assess.reference.versions import (
     parse_version,
 )
 
+LINUX = "linux"
+_WORD = re.compile(r"[a-z][a-z0-9-]*")
+# Three numbers, the first below 8: Darwin is at 20 and more, FreeBSD and SunOS have two.
+_LINUX_RELEASE = re.compile(r"[2-7]\.\d+\.\d+(?!\d)")
+_PART = re.compile(r"[-.+~]")
+_MINOR = re.compile(r"_\d+$|u\d+$")
+_WINDOWS_RELEASE = re.compile(r"10\.0[. ]\d{5}")
 # for so long after its last release, a line without an announced end counts as supported
 ALIVE_DAYS = 180
 ACTIVE_DAYS_MIN = 60  # a line that was released for less has no pace
@@ -34,6 +40,59 @@ BASES = {
 DATED = ("engine_releases", "distro_releases", *BASES)
 
 State = Literal["supported", "ended", "unknown"]
+
+
+@cached
+def os_family(os_name: str | None, kernel: str | None = None) -> str | None:
+    """Return the family of a system (linux, windows, bsd, sunos, other); None where unknown."""
+    # The name of a system decides before its kernel.
+    if named := _named(os_name):
+        return named
+    text = lowered(kernel)
+    if _WINDOWS_RELEASE.match(text):
+        return "windows"
+    return _named(text) or (LINUX if _LINUX_RELEASE.match(text) else None)
+
+
+@cached
+def kernel_vendor(kernel: str | None) -> tuple[str, str] | None:
+    """Return the distribution that maintains a kernel, and its version if the release names it."""
+    vendors = {row["mark"]: row for row in rows("kernel_vendors")}
+    for word in _PART.split(lowered(kernel)):
+        mark = _MINOR.sub("", word)  # el8_6 is el8
+        if row := vendors.get(mark):
+            return row["distro"], row["version"]
+    return None
+
+
+def _named(text: str | None) -> str | None:
+    """Return the family of the first known word; linux wins (Linux under Windows)."""
+    known = lookup("os_families", "word", "family")
+    words = _WORD.findall(lowered(text))
+    found = (known.get(word) or known.get(word.partition("-")[0]) for word in words)
+    families = list(filter(None, found))
+    return LINUX if LINUX in families else next(iter(families), None)
+
+
+@cached
+def arch_of(name: str | None) -> str | None:
+    """Return the name that images use for a processor architecture; None if unknown."""
+    return lookup("architectures", "name", "arch").get(lowered(name))
+
+
+@cached
+def arch_runs(images: str | None, host: str | None) -> bool | None:
+    """Return whether one of the architectures of an image (``amd64;arm64``) runs on a host."""
+    # An amd64 host runs 386 programs; whether an arm64 host runs arm ones depends on its
+    # processor.
+    here = arch_of(host)
+    if here is None or not isinstance(images, str):
+        return None
+    offered = {arch_of(name) for name in images.split(";")}
+    if here in offered or (here == "amd64" and "386" in offered):
+        return True
+    may_run = None in offered or (here == "arm64" and "arm" in offered)
+    return None if may_run else False
 
 
 class Support(NamedTuple):

@@ -10,10 +10,10 @@ from assess.execution import beside, tell
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.report import background, cards, changes, sections
-from assess.report.first_screen import headline
 from assess.report.model import Appendix, Pictures
 from assess.report.record import decision_record
 from assess.report.report import STEPS, WORK, Report
+from assess.report.sections import headline
 from assess.score.assessment import Assessment
 from assess.score.backtest import Backtest
 from assess.score.result import Result

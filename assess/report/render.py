@@ -162,7 +162,7 @@ def csv_tables(
     """List tables of the page, frames of scores and contents of cards, unrounded, by file."""
     tables = {table.id: table.shown for table in tables_of(sections)}
     for result in results:
-        tables[f"score-{result.name.replace('_', '-')}"] = result.frame.reset_index()
+        tables[f"score-{result.name.replace('_', '-')}"] = result.shown.reset_index()
         for name, word in DETAILS.items():
             if name in result.details:
                 detail = result.details[name]

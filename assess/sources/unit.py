@@ -17,15 +17,19 @@ from assess import frames, reference
 from assess.image_ref import ImageRef, as_declared, last_part, parse_image
 from assess.inventory import NO_DATA
 from assess.sources.base import Name, Names, Row, Rows
-from assess.sources.edges.address import Address
+from assess.sources.edges.address import Address, Callee, Siblings
 from assess.sources.edges.kinds import STORES, kind_of
 from assess.sources.edges.rows import Mention, Text, mentions, needs, variables
-from assess.sources.edges.siblings import Callee, Siblings
-from assess.sources.host_paths import host_path_class, is_engine_socket, shown_path
 from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
 from assess.sources.values import Texts, Words, dig, integer, joined, only, text
-from assess.sources.volumes import Mount, volume_id
+from assess.sources.volumes import (
+    Mount,
+    host_path_class,
+    is_engine_socket,
+    shown_path,
+    volume_id,
+)
 
 
 @dataclass(frozen=True)
@@ -301,8 +305,7 @@ def unread_note(units: Iterable[Unit]) -> Row:
     if not unread:
         return {}
     hint = f"not read, so the dependencies in it are unknown: {', '.join(unread)}"
-    # what was asked for was read: only what it refers to was not
-    note = {"status": "partial", "ratio": 1.0, "unmapped_n": len(unread)}
+    note = {"status": "partial", "unmapped_n": len(unread)}
     return note | {"hint": scrub(hint)}
 
 

@@ -93,26 +93,104 @@ def test_init_finds_what_the_machine_has(call, machine, tmp_path):
     assert "aws_secret_access_key" not in (tmp_path / "assess.toml").read_text()
 
 
-def test_init_finds_what_files_declare(call, machine, tmp_path):
-    files = {
-        "web.yaml": "apiVersion: apps/v1\nkind: Deployment\n",
-        "web-service.yml": "apiVersion: v1\nkind: Service\n",
-        "catalog-info.yaml": "kind: Component\n",
-        "chart/templates/web.yaml": "kind: Deployment\nname: {{ .Release.Name }}\n",
-        "deploy/base/job.yaml": "kind: CronJob\n",
-        "stack/web.template": "Resources: {Web: {Type: AWS::ECS::Service}}",
-        "jobs/web.json": '{"Job": {"TaskGroups": []}}',
-    }
+DECLARED = {
+    "web.yaml": "apiVersion: apps/v1\nkind: Deployment\n",
+    "web-service.yml": "apiVersion: v1\nkind: Service\n",
+    "catalog-info.yaml": "kind: Component\n",
+    "chart/Chart.yaml": "apiVersion: v2\nname: web\n",
+    "chart/templates/web.yaml": "kind: Deployment\nname: {{ .Release.Name }}\n",
+    "deploy/base/job.yaml": "kind: CronJob\n",
+    "deploy/alerts/rules.yaml": "kind: ConfigMap\ndata: {a: '{{ $value }}'}\n",
+    "deploy/flux/web.yaml": "kind: HelmRelease\n",
+    "deploy/base/more/job.yaml": "kind: CronJob\n",
+    "deploy/dumps/pods.json": '{"kind": "List", "items": []}',
+    "deploy/node_modules/x/job.yaml": "kind: CronJob\n",
+    "stack/aws/web.template": "Resources: {Web: {Type: AWS::ECS::Service}}",
+    "stack/prose.json": "{}",
+    "jobs/web.json": '{"Job": {"TaskGroups": []}}',
+    "jobs/api.nomad": 'job "api" {}\n',
+    "mesos/web.json": '{"id": "/web", "cpus": 0.1, "mem": 64}',
+    "units/web.container": "[Unit]\n[Container]\nImage=web:1\n",
+    "team/catalog-info.yaml": "apiVersion: backstage.io/v1alpha1\nkind: Component\n",
+    "scans/web.json": '{"SchemaVersion": 2, "ArtifactName": "web:1"}',
+    "facts/web.json": '{"ansible_facts": {}}',
+    "spans/a.json": '{"resourceSpans": []}',
+    "calls/web.json": '[{"parent": "web", "child": "api", "callCount": 1}]',
+    "pages/a.json": '{"incidents": [{"incident_number": 1}]}',
+    "machines/a.json": '[{"ID": "1", "Flavor Name": "m1.small"}]',
+    "releases/web.json": '[{"revision": 1, "app_version": "1"}]',
+    "run/web.yaml": "metadata: {annotations: {run.googleapis.com/ingress: all}}\n",
+    "apps/web.json": '{"type": "Microsoft.App/containerApps"}',
+}
+
+
+DEPLOYED = ["deploy/alerts", "deploy/base", "deploy/dumps", "deploy/flux"]
+
+
+def write(place, files):
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    call("init")
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+
+
+def test_init_finds_what_files_declare(call, machine, tmp_path):
+    write(tmp_path, DECLARED)
+    told = call("init").stderr
+    assert "chart is a chart: add what `helm template` makes of it" in told
     assert tables(tmp_path / "assess.toml") == [
         {"type": "kubernetes", "path": ["web-service.yml", "web.yaml"]},
-        {"type": "kubernetes", "path": "deploy"},
+        {"type": "containerapps", "path": "apps"},
+        {"type": "traces", "path": "calls"},
+        {"type": "kubernetes", "path": DEPLOYED},
+        {"type": "ansible", "path": "facts"},
         {"type": "nomad", "path": "jobs"},
-        {"type": "ecs", "path": "stack"},
+        {"type": "vms", "path": "machines"},
+        {"type": "marathon", "path": "mesos"},
+        {"type": "incidents", "path": "pages"},
+        {"type": "deploys", "path": "releases"},
+        {"type": "cloudrun", "path": "run"},
+        {"type": "answers", "path": "scans"},
+        {"type": "traces", "path": "spans"},
+        {"type": "ecs", "path": "stack/aws"},
+        {"type": "backstage", "path": "team"},
+        {"type": "podman", "path": "units"},
     ]
+
+
+def test_init_takes_the_directory_of_units_with_what_is_beside_them(
+    call, machine, tmp_path
+):
+    write(tmp_path, {"web.container": "[Container]\n", "web.volume": "[Volume]\n"})
+    call("init")
+    assert tables(tmp_path / "assess.toml") == [{"type": "podman", "path": "."}]
+
+
+def test_init_finds_compose_projects_however_deep_and_called(call, machine, tmp_path):
+    stack = "services:\n  # the only one\n  web:\n    image: web:1\n"
+    write(
+        tmp_path,
+        {
+            "a/b/docker-compose.yml": stack,
+            "a/b/docker-compose.prod.yml": stack,
+            "b/docker-compose.yml": "web:\n  image: web:1\n",  # version 1
+            "c/compose.dev.yaml": "x-y: 1\n" + stack,
+            "d/mail.yml": stack,
+            "d/wiki.yml": stack,
+            ".gitlab-ci.yml": "services:\n  - db\njob:\n  image: web:1\n",
+            "config/services.yaml": "services:\n  App\\Mailer:\n    autowire: true\n",
+        },
+    )
+    call("init")
+    paths = [table["path"] for table in tables(tmp_path / "assess.toml")]
+    assert paths == [
+        "a/b/docker-compose.yml",
+        "b/docker-compose.yml",
+        "c/compose.dev.yaml",
+        "d/mail.yml",
+        "d/wiki.yml",
+    ]
+    text = (tmp_path / "assess.toml").read_text()
+    assert "# a Compose project, not docker-compose.prod.yml\n" in text
 
 
 def test_init_finds_the_second_of_two_kubeconfigs(call, machine, tmp_path):

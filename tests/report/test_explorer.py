@@ -14,7 +14,7 @@ from assess.report import explorer
 from assess.report.explorer.data import rule_tree
 from assess.score.assessment import Assessment
 from assess.score.result import Provenance
-from assess.score.targets.cost import cost
+from assess.score.targets.place import cost
 from assess.score.what_next import WhatNext
 from assess.score.what_next.flips import counterfactuals
 from assess.score.what_next.labels import LABELS

@@ -11,7 +11,7 @@ import pytest
 from fleets import fleet
 
 import assess
-from assess.report.first_screen import nothing_moves
+from assess.report.sections import nothing_moves
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_it_tells_apart_why_nothing_moves(outside, inside, words):
     assert words in nothing_moves(frame.set_index("s" + frame.index.astype("str")))
 
 
-def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy):
+def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy, tmp_path):
     inside = fleet(["web", "api"])
     services = inside["services"].assign(platform="docker")
     machines = pd.DataFrame({"host_id": ["vm-1", "vm-2"]})
@@ -58,6 +58,9 @@ def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy):
     for column in ("impact", "next_lo", "next_hi", "services_down_n"):
         unknown = {row["label"] for row in tables["elements"] if row[column] is None}
         assert unknown == {"host vm-1", "host vm-2"}
+    report.save_csv(tmp_path)
+    table = pd.read_csv(tmp_path / "score-blast-radius.csv", index_col="element")
+    assert set(table.index[table["impact"].isna()]) == {"vm-1", "vm-2"}
     (figure,) = (one for one in report.pictures() if one.id == "blast-elements")
     assert figure.drawn.svg.count("unknown") >= 2
     # nobody saw a failure: what a prior says was not observed

@@ -17,7 +17,7 @@ from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.experiments.worth import Doubt, worth
-from assess.score.validation.leave_out import chances_in
+from assess.score.validation import chances_in
 
 POLICY = load_policy()
 SAMPLING = replace(Sampling.of(POLICY), draws=200, draws_least=200)

@@ -269,7 +269,7 @@ def test_inspections_of_two_hosts_are_not_taken_for_one(tmp_path):
         (tmp_path / f"{host}.json").write_text(json.dumps([INSPECTED]))
     batch = DockerSource().collect({"path": "."}, tmp_path, Deadline(10))
     assert not any(batch.rows.values())
-    assert [row["status"] for row in batch.coverage] == ["unreachable"]
+    assert coverage(batch)["files"]["status"] == "unreachable"
 
 
 def test_a_file_that_is_no_dump_of_a_command_is_told(dumps):

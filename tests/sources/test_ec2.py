@@ -19,8 +19,7 @@ from assess.score.incidents.recovery import replacements
 from assess.sources.base import Batch
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
-from assess.sources.ec2 import Ec2Source
-from assess.sources.ec2.rows import cause_of
+from assess.sources.ec2 import Ec2Source, cause_of
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/ec2"

@@ -17,8 +17,7 @@ from assess import frames
 from assess.sources.base import Batch
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
-from assess.sources.ecr import EcrSource
-from assess.sources.ecr.images import Answers, to_images, to_indexes
+from assess.sources.ecr import Answers, EcrSource, to_images, to_indexes
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/ecr"

@@ -374,7 +374,7 @@ def test_the_map_names_what_other_tools_failed():
     ],
 )
 def test_kinds_of_fault(words, fault):
-    from assess.sources.experiments.tools import fault_of
+    from assess.sources.experiments import fault_of
 
     assert fault_of(words) == fault
 

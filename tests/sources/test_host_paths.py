@@ -2,9 +2,8 @@
 
 import pytest
 
-from assess.sources.host_paths import host_path_class, shown_path
 from assess.sources.unit import mount_rows
-from assess.sources.volumes import Mount
+from assess.sources.volumes import Mount, host_path_class, shown_path
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from assess import frames
 from assess.sources import registry as oci
 from assess.sources.base import Asked, Batch
 from assess.sources.deadline import Deadline
-from assess.sources.registry import RegistrySource, client
+from assess.sources.registry import RegistrySource
 from assess.sources.registry.rows import (
     INDEX_OCI,
     MANIFEST_2,
@@ -543,7 +543,7 @@ def test_a_list_without_an_end_ends(server, monkeypatch, is_hub):
 
 @pytest.mark.parametrize("excess", [0, 1])
 def test_an_answer_has_a_limit(server, monkeypatch, excess):
-    monkeypatch.setattr(client, "MAX_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(oci, "MAX_ANSWER_BYTES", 1 << 20)
     body = json.dumps({"tags": ["1"], "x": ""}).encode()
     body = body[:-2] + b"y" * ((1 << 20) + excess - len(body)) + body[-2:]
     server.answers = {f"/v2/{NAME}/tags/list": (200, {}, body)}

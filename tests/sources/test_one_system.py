@@ -17,7 +17,7 @@ import yaml
 import assess
 from assess.inventory import Inventory
 from assess.policy.policy import load_policy
-from assess.score.blast_radius.unseen import seen_sides
+from assess.score.blast_radius.blast_radius import seen_sides
 
 MIB = 2**20
 GIB = 2**30

@@ -14,18 +14,19 @@ from wild import mutated
 
 from assess.config import Config, SourceConfig
 from assess.policy.policy import load_policy
+from assess.score.blast_radius.blast_radius import seen_sides, watched
 from assess.score.blast_radius.topology import build_topology
-from assess.score.blast_radius.unseen import seen_sides, watched
 from assess.sources import collect
 from assess.sources.deadline import Deadline
 from assess.sources.traces import (
     FAILED,
     TOTAL,
     TracesSource,
+    calls_of,
+    spans_in,
     to_dependencies,
     to_links,
 )
-from assess.sources.traces.spans import calls_of, spans_in
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "traces"
 SECRET = "hunter2"

@@ -19,10 +19,9 @@ from assess.sources.docker.rows import to_batch as docker
 from assess.sources.ecs.rows import Payloads as EcsPayloads
 from assess.sources.ecs.rows import to_batch as ecs
 from assess.sources.edges.rows import distinct
-from assess.sources.host_paths import is_engine_socket
 from assess.sources.kubernetes.rows import to_batch as kubernetes
 from assess.sources.marathon.rows import to_batch as marathon
-from assess.sources.nomad.rows import to_batch as nomad
+from assess.sources.nomad import to_batch as nomad
 from assess.sources.replica import MAX_DECLARED, declared_rows, replica_rows
 from assess.sources.swarm.rows import to_batch as swarm
 from assess.sources.unit import (
@@ -36,7 +35,7 @@ from assess.sources.unit import (
     ships_logs,
     workload_row,
 )
-from assess.sources.volumes import Mount, split_volume
+from assess.sources.volumes import Mount, is_engine_socket, split_volume
 
 IMAGE = "registry.example.com/shop/api:1"
 STORE = "postgres:16"
@@ -463,9 +462,9 @@ RULES = {
 }
 OTHERS = {  # who may name them for another reason
     # the class of a path; a part of OCI's config
-    "root": ("host_paths.py", "crictl/__init__.py"),
+    "root": ("volumes.py", "crictl/__init__.py"),
     "sockets of engines": (
-        "host_paths.py",
+        "volumes.py",
         "docker/client.py",
         "docker/engine.py",
         "docker/source.py",

@@ -10,12 +10,13 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from assess.sources import vms
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.hosts.ansible import AnsibleSource
 from assess.sources.joining.hosts import settle_hosts
 from assess.sources.joining.merge import to_tables
-from assess.sources.vms import VmsSource, xml
+from assess.sources.vms import VmsSource
 from assess.sources.vms.machines import whole
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "vms"
@@ -208,13 +209,13 @@ def test_entities_are_refused(tmp_path):
     batch = collect(tmp_path)
     assert {row["status"] for row in batch.coverage} == {"parse_error"}
     with pytest.raises(ValueError, match="document type"):
-        xml.read_xml(
+        vms.read_xml(
             BytesIO(f"{BOMB}<a>&c;</a>".encode()), lambda *_: None, lambda *_: None
         )
 
 
 def test_a_part_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(xml, "MAX_UNPACKED", 1 << 20)
+    monkeypatch.setattr(vms, "MAX_UNPACKED", 1 << 20)
     rows = [["x" * 1000, "poweredOn", False, 1, 1, ""] for _ in range(2000)]
     workbook(tmp_path / "a.xlsx", {"vInfo": [HEADS, *rows]})
     (row,) = collect(tmp_path).coverage
@@ -222,10 +223,10 @@ def test_a_part_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
 
 
 def test_cells_far_to_the_right_cost_no_memory(monkeypatch):
-    monkeypatch.setattr(xml, "MAX_CELLS", 10_000)
+    monkeypatch.setattr(vms, "MAX_CELLS", 10_000)
     rows = "".join(f'<row><c r="XFD{n}"><v>1</v></c></row>' for n in range(9))
     with pytest.raises(ValueError, match="limit"):
-        xml._rows(BytesIO(f"<s>{rows}</s>".encode()), [])
+        vms._rows(BytesIO(f"<s>{rows}</s>".encode()), [])
 
 
 @pytest.mark.parametrize(
@@ -298,11 +299,20 @@ def test_machines_of_govc_and_openstack(tmp_path, dump, expected):
     assert {column: host[column] for column in expected | size} == expected | size
 
 
-def test_openstacks_list_for_people_is_read_too(tmp_path):
-    server = {"ID": "6c1", "Name": "web", "Status": "ACTIVE", "Flavor": "m1.small"}
+@pytest.mark.parametrize(
+    ("cells", "az"),
+    [
+        ({"Flavor": "m1.small"}, None),
+        ({"Flavor Name": "m1.small", "Availability Zone": "nova"}, "nova"),
+        ({"Flavor": "m1.small", "Power State": 1, "Availability Zone": "nova"}, "nova"),
+    ],
+)
+def test_openstacks_list_for_people_is_read_too(tmp_path, cells, az):
+    server = {"ID": "6c1", "Name": "web", "Status": "ACTIVE"} | cells
     (tmp_path / "a.json").write_text(json.dumps([server]))
     (host,) = collect(tmp_path).rows["hosts"]
     assert (host["power_state"], host["instance_type"]) == ("on", "m1.small")
+    assert host.get("az") == az
 
 
 def test_half_a_list_keeps_what_is_whole(tmp_path):

@@ -18,7 +18,7 @@ from assess.score.readiness import FLOOR
 from assess.score.readiness.gates import HARDNESS
 from assess.score.result import Result
 from assess.score.targets import Targets, wanted
-from assess.score.targets.cost import HOURS
+from assess.score.targets.place import HOURS
 from assess.score.what_next import MEETING, MEETING_DRAWS, WhatNext
 from assess.score.what_next.flips import Counterfactual, counterfactuals
 from assess.score.what_next.labels import GATED_INSIDE, LABELS

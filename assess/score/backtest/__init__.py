@@ -18,10 +18,9 @@ from assess.errors import AssessError, no_such
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats
-from assess.score.incidents.exposure import YEAR, exposure
+from assess.score.incidents.exposure import DAY, YEAR, Spans, clipped, days_in, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
-from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.readiness import score_readiness
 from assess.score.result import Explanation, Provenance, Result, with_ends
 from assess.score.validation.skill import losses

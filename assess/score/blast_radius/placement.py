@@ -11,7 +11,7 @@ from assess.frames import surely
 from assess.inventory import Inventory, images_by_tag
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
-from assess.score.evidence.nodes import nodes
+from assess.score.evidence.facts import nodes
 from assess.score.incidents.exposure import (
     is_replica,
     on_engine,

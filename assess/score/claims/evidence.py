@@ -31,16 +31,18 @@ from assess.score.claims.measure import (
     widened,
     worst_pulls,
 )
-from assess.score.evidence.facts import any_of
-from assess.score.evidence.nodes import nodes
+from assess.score.evidence.facts import any_of, nodes
 from assess.score.incidents.exposure import (
     ANY_CONTAINER,
     CONTAINER,
+    DAY,
     HOST,
+    Spans,
+    clipped,
+    days_in,
     replicas_in_containers,
 )
 from assess.score.incidents.recovery import self_healing
-from assess.score.incidents.spans import DAY, Spans, clipped, days_in
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import broken_by
 from assess.score.upgrade_churn.sights import text_of

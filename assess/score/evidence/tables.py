@@ -18,7 +18,7 @@ from assess.linear import Linear
 from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.evidence import Evidence, View, any_sign, facts
-from assess.score.evidence.nodes import nodes
+from assess.score.evidence.facts import nodes
 from assess.score.incidents.exposure import (
     ANY_CONTAINER,
     CONTAINER,

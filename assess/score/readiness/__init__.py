@@ -16,8 +16,7 @@ from assess.errors import counted
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
-from assess.score.evidence import Evidence, answer_checks
-from assess.score.evidence.deciding import with_rows
+from assess.score.evidence import Evidence, answer_checks, with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, plain_by, with_ends

@@ -15,8 +15,7 @@ from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats, Integers
-from assess.score.evidence import Evidence
-from assess.score.evidence.deciding import word
+from assess.score.evidence import Evidence, word
 
 GATE_COLUMNS = ["service_id", "gate", "state", "label", "evidence", "fact"]
 REASON_COLUMNS = [

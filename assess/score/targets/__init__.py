@@ -29,8 +29,17 @@ from assess.score.incidents.exposure import exposure, in_containers
 from assess.score.readiness import DIGITS, Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result, with_ends
-from assess.score.targets import cost
-from assess.score.targets.place import Place, at_place, calendars, place_of
+from assess.score.targets.place import (
+    Place,
+    at_place,
+    calendars,
+    cost,
+    past_of,
+    place_of,
+    replicas_of,
+    sizes,
+    upgrade_hours,
+)
 from assess.score.targets.refusals import (
     AFTER_FIXES,
     FITS,
@@ -171,11 +180,11 @@ def measure_targets(assessment: Assessment) -> Targets:
     churn = assessment.upgrade_churn.frame
     deltas = _deltas(assessment, targets)
     bases = base_images(inventory)
-    past = cost.past_of(inventory, policy, assessment.upgrades)
-    size = cost.sizes(inventory)
+    past = past_of(inventory, policy, assessment.upgrades)
+    size = sizes(inventory)
     effort = inventory.by_service["move_effort_hours"]
     effort = effort.reindex(services).astype("Float64")
-    running = cost.replicas_of(inventory, services)
+    running = replicas_of(inventory, services)
     # targets of the same place share their readiness
     readiness_in = cache(partial(_readiness, assessment))
     parts = []
@@ -186,8 +195,8 @@ def measure_targets(assessment: Assessment) -> Targets:
         readiness, gates = readiness_in(place)
         blockers = blockers_at(assessment, target, readiness, gates)
         replicas = running if stays else running.clip(lower=target["replicas"])
-        priced = cost.cost(target, size, replicas)
-        upgrades = cost.upgrade_hours(target, policy, bases, services, past)
+        priced = cost(target, size, replicas)
+        upgrades = upgrade_hours(target, policy, bases, services, past)
         part = readiness.join(churn[with_ends("hours_per_year")] if stays else upgrades)
         part = part.join(deltas[target["id"]]).join(priced.frame)
         part["effort_hours"] = 0.0 if stays else effort

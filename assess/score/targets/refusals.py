@@ -17,8 +17,15 @@ from assess.score.arrays import Floats
 from assess.score.evidence import Evidence, combine
 from assess.score.incidents.exposure import HOST
 from assess.score.readiness.gates import NOT_DECIDABLE
-from assess.score.targets.cost import CPU, FULL_HOURS, GIB, MEMORY, PEAKS
-from assess.score.targets.place import is_provided, runs_linux
+from assess.score.targets.place import (
+    CPU,
+    FULL_HOURS,
+    GIB,
+    MEMORY,
+    PEAKS,
+    is_provided,
+    runs_linux,
+)
 
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment

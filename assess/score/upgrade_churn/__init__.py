@@ -36,8 +36,7 @@ from assess.score.upgrade_churn.breaking import (
     goals_of,
     on_hosts,
 )
-from assess.score.upgrade_churn.calendar import by_remedy, calendar
-from assess.score.upgrade_churn.end_of_life import clocks, nearest_end
+from assess.score.upgrade_churn.calendar import by_remedy, calendar, clocks, nearest_end
 from assess.score.upgrade_churn.history import NOWHERE, History, known_history
 from assess.score.upgrade_churn.in_use import KUBERNETES, is_node
 from assess.score.upgrade_churn.sights import (

@@ -17,7 +17,7 @@ from assess.errors import RequestError, with_nearest
 from assess.execution import each
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
-from assess.score.upgrade_churn.builds import IDS
+from assess.score.upgrade_churn.entries import IDS
 from assess.score.upgrade_churn.history import Move
 from assess.score.upgrade_churn.in_use import (
     IDLE,

@@ -22,9 +22,14 @@ from assess.errors import AssessError
 from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning
 from assess.policy.policy import Policy
-from assess.score.evidence.nodes import NO_RUNTIME
-from assess.score.incidents.exposure import sound_incidents, watched_spans
-from assess.score.incidents.spans import Span, Spans, united
+from assess.score.evidence.facts import NO_RUNTIME
+from assess.score.incidents.exposure import (
+    Span,
+    Spans,
+    sound_incidents,
+    united,
+    watched_spans,
+)
 from assess.score.upgrade_churn.sights import (
     Hosts,
     Image,

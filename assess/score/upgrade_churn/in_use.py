@@ -13,8 +13,8 @@ from assess.frames import surely
 from assess.inventory import BUILD, ENDED, NO_DATA, Inventory, images_by_tag
 from assess.policy.rules import DTYPES
 from assess.score.incidents.exposure import on_docker
-from assess.score.upgrade_churn import builds, flags
-from assess.score.upgrade_churn.builds import IDS
+from assess.score.upgrade_churn import entries
+from assess.score.upgrade_churn.entries import IDS
 from assess.score.upgrade_churn.sights import text_of
 
 KUBERNETES = "kubernetes"
@@ -63,14 +63,14 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     table = table.merge(_hosts(inventory), on="host_id", how="left")
     # a container that names no logging driver has that of its engine
     table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
-    least = flags.value_of(table["daemon_flags"], "min-api-version")
+    least = entries.value_of(table["daemon_flags"], "min-api-version")
     floor = pd.to_numeric(least.str[2:])
     table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
     is_free = table["privileged"].eq(True) | table["seccomp"].eq(False)
     table["is_confined"] = ~surely(is_free)
     if product in (KUBERNETES, WORLD):
         table = _asking_cluster(table, target)
-    tolerates = flags.has_setting(table["kubelet_flags"], "failCgroupV1=false")
+    tolerates = entries.has_setting(table["kubelet_flags"], "failCgroupV1=false")
     table["tolerates_cgroup_v1"] = tolerates
     return _typed(table, "workloads")
 
@@ -108,11 +108,13 @@ def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     table = workloads_on(inventory, WORLD, target)
     is_on = surely(table["is_build"] & table["base_distro"].eq(product))
     release = table["base_os"].where(is_on).str.split().str[-1]
-    version = release.fillna(flags.value_of(table["settings"], product))
+    version = release.fillna(entries.value_of(table["settings"], product))
     table = flags_of(table.assign(version=version)[version.notna()], product, target)
-    return table.assign(
-        reads_base_alone=builds.reads_base_alone(table["package_sources"])
-    )
+    brings = _each(reference.base_lists, table, "repository", "tag").astype(bool)
+    # nobody knows what lists another image has
+    brings |= ~table["repository"].str.startswith("library/")
+    own = entries.reads_base_alone(table["package_sources"])
+    return table.assign(reads_base_alone=own.mask(brings))
 
 
 def _shipped(product: str, release: str) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
 def flags_of(workloads: DataFrame, product: str, target: str) -> DataFrame:
     """Return the settings of the engine, or of the kubelet, with the columns of rules."""
     column = "kubelet_flags" if product == KUBERNETES else "daemon_flags"
-    found = flags.flags_of(workloads, column, target)
+    found = entries.flags_of(workloads, column, target)
     return _typed(found.assign(number=found["value"].map(number_of)), "flags")
 
 
@@ -185,7 +187,7 @@ def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
 
 def packages_of(workloads: DataFrame) -> DataFrame:
     """Return the package sources of builds, with the columns of rules."""
-    return _typed(builds.packages_of(workloads), "packages")
+    return _typed(entries.packages_of(workloads), "packages")
 
 
 def is_node(inventory: Inventory) -> Series:
@@ -306,7 +308,9 @@ def _asking_cluster(workloads: DataFrame, target: str) -> DataFrame:
     gone = DataFrame(found.tolist(), workloads.index, columns)
     place = ["kubelet_text", "provider", "provider_version"]
     product = _each(reference.cluster_product, workloads, *place)
-    is_joined = flags.has_setting(workloads["kubelet_flags"], "container-runtime=remote")
+    is_joined = entries.has_setting(
+        workloads["kubelet_flags"], "container-runtime=remote"
+    )
     keeps = product.map(reference.platform_kind).eq("distribution") | is_joined
     return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
 

@@ -21,15 +21,22 @@ from assess.linear import any_of
 from assess.policy.policy import Policy
 from assess.policy.targets import RUNTIMES
 from assess.score.arrays import Floats
-from assess.score.evidence.nodes import nodes
-from assess.score.incidents.exposure import HOST, exposure, on_engine
+from assess.score.evidence.facts import nodes
+from assess.score.incidents.exposure import (
+    HOST,
+    Span,
+    Spans,
+    days_in,
+    exposure,
+    holds,
+    on_engine,
+)
 from assess.score.incidents.rates import (
     Interval,
     jeffreys_interval,
     jeffreys_rate,
     shrunk_rates,
 )
-from assess.score.incidents.spans import Span, Spans, days_in, holds
 from assess.score.result import with_ends
 from assess.score.upgrade_churn.history import NOWHERE, ROLLBACK, History, ImageMove, Move
 from assess.score.upgrade_churn.sights import (

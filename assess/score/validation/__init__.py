@@ -1,24 +1,44 @@
 """Validate predictions against failures that they were not fitted on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Index, Series
 
+from assess.execution import tell
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Booleans, Floats, Integers
-from assess.score.blast_radius.failures import Failure, ids
-from assess.score.blast_radius.learning import Failures, learns
-from assess.score.blast_radius.topology import FAR, Element, Topology, steps
-from assess.score.blast_radius.uncertain import Sampling
+from assess.score.blast_radius.bitset import sparse
+from assess.score.blast_radius.failures import Failure, ids, sample
+from assess.score.blast_radius.learning import (
+    Failures,
+    Learned,
+    at_fault,
+    fit,
+    flat_p,
+    learns,
+    with_history,
+)
+from assess.score.blast_radius.topology import FAR, Element, Graph, Topology, steps
+from assess.score.blast_radius.uncertain import Sampling, decide
+from assess.score.blast_radius.undecided import Undecided
 from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
 from assess.score.result import with_ends
-from assess.score.validation import leave_out, skill
-from assess.score.validation.callers import codes
+from assess.score.validation import skill
+from assess.score.validation.callers import (
+    Opinion,
+    Reach,
+    codes,
+    learn,
+    pair_strength,
+    together,
+    trust,
+)
 from assess.score.validation.skill import BASELINES, Judged, Rule, middle
 
 SHOWN = "p_down"  # what the result says
@@ -38,6 +58,13 @@ CHECKS = (  # the tables of `validate`
 )
 MEASURE = ["measure", "value", "lo", "hi", "n"]
 HELD = "observed share within its interval (floor fitted to the same failures)"
+WHAT = "checks against observed failures"
+EVENT = "event"
+ELEMENT = "element"
+SCHEMES = (EVENT, ELEMENT)
+LEARNED = "learned"
+FLAT = "flat p"
+GRID = 50  # flat probabilities are rounded to this part
 
 
 def validate(  # noqa: PLR0913
@@ -61,7 +88,7 @@ def validate(  # noqa: PLR0913
     topology = evidence.topology
     failures = evidence.failures
     calibration = calibrate(failures, affected, topology.service_weight, frame)
-    rows = leave_out.judged(evidence, policy)
+    rows = failures_to_judge(evidence, policy)
     picked = [failures[row] for row in rows]
     judged = judge(evidence, policy, rows, affected, sampling)
     comparisons = skill.compare(judged, contests(judged), seed=seed, level=level)
@@ -124,7 +151,7 @@ def judge(
     rules[SHOWN, IN_SAMPLE if fitted else ""] = shown
     taught = (0, 0)
     if learns(policy, evidence.failures):
-        left_out, reach = leave_out.left_out(evidence, policy, rows, sampling)
+        left_out, reach = predict_left_out(evidence, policy, rows, sampling)
         taught = (len(reach.failure), reach.pairs_n)
         rules |= {
             (rule, f"{scheme} left out"): p for (rule, scheme), p in left_out.items()
@@ -137,11 +164,11 @@ def contests(judged: Judged) -> list[tuple[Rule, Rule]]:
     """List the pairs of rules to compare: each learned rule with all simpler ones."""
     pairs = []
     for rule in judged.rules:
-        if rule[0] not in (leave_out.LEARNED, SHOWN):
+        if rule[0] not in (LEARNED, SHOWN):
             continue
         for other in judged.rules:
-            is_same = other[0] == leave_out.FLAT and other[1] != rule[1]
-            if other[0] not in (leave_out.LEARNED, rule[0]) and not is_same:
+            is_same = other[0] == FLAT and other[1] != rule[1]
+            if other[0] not in (LEARNED, rule[0]) and not is_same:
                 pairs.append((rule, other))
     return pairs
 
@@ -175,7 +202,7 @@ def verdicts(
     """
     names = ["rule", "left_out", "brier", *with_ends("gain"), "verdict"]
     gains = comparisons[comparisons["measure"] == "brier"]
-    gains = gains[gains["rule"].eq(leave_out.LEARNED)]
+    gains = gains[gains["rule"].eq(LEARNED)]
     gains = gains[gains["baseline"].str.startswith(SHOWN)]
     rows = []
     for gain in gains.itertuples():
@@ -183,9 +210,9 @@ def verdicts(
         text = verdict(gain.left_out, ends, judged_n, failures_n)
         base = skills.loc[skills["rule"] == SHOWN, "brier"].iloc[0]
         rows.append((POLICY, gain.left_out, base, 0.0, 0.0, 0.0, text))
-        learned = skills[skills["rule"] == leave_out.LEARNED].set_index("left_out")
+        learned = skills[skills["rule"] == LEARNED].set_index("left_out")
         own = learned.loc[gain.left_out, "brier"]
-        rows.append((leave_out.LEARNED, gain.left_out, own, *ends, text))
+        rows.append((LEARNED, gain.left_out, own, *ends, text))
     return DataFrame(rows, columns=names)
 
 
@@ -198,7 +225,7 @@ def verdict(
             "Too few failures are recorded to judge learned probabilities: "
             "at least two are needed."
         )
-    others = "all others" if leave_out.EVENT in left_out else "those of other elements"
+    others = "all others" if EVENT in left_out else "those of other elements"
     many = f"{failures_n} failures"
     if judged_n < failures_n:
         many = f"{judged_n} failures, drawn at random from {failures_n},"
@@ -320,3 +347,94 @@ def measures(
         on_side = is_single[surely(incidents["side"].eq(side))]
         add(f"incidents of one service only, {name}", on_side)
     return DataFrame(rows, columns=MEASURE)
+
+
+def chances_in(
+    graph: Graph, p: Floats, initially: Booleans, sampling: Sampling
+) -> Floats:
+    """Return by row and node the probability that it is down.
+
+    ``p`` is by row and arc, ``initially`` marks by row the nodes that fail first.
+    """
+    calls = sparse(initially.shape[1:] * 2, graph.tail, graph.head)
+    reach = steps(calls, initially) < FAR
+    found = initially.astype(float)
+    for row, each in enumerate(p):
+        own = graph.with_chances(each)
+        undecided = Undecided.of(own, initially[[row]], reach[[row]])
+        found[row, undecided.node] = decide(own, undecided, sampling).p
+    return found
+
+
+def failures_to_judge(evidence: Failures, policy: Policy) -> Integers:
+    """Return the positions of the failures to predict: all, or a sample drawn with the seed."""
+    most = int(policy["blast_radius"]["judged_most"])
+    return sample(len(evidence.failures), most, policy.seed)
+
+
+def predict_left_out(
+    evidence: Failures, policy: Policy, judged: Integers, sampling: Sampling
+) -> tuple[dict[Rule, Floats], Reach]:
+    """Predict the judged failures by rule and scheme: chances by failure and service.
+
+    Rules are what is learned from the rest, and one flat p fitted on the rest. A scheme leaves out
+    the failure alone, or every failure of its element. Also returns what the regression learned from.
+    """
+    topology = evidence.topology
+    elements = [evidence.failures[position].element for position in judged]
+    initial = topology.initially_down(elements, "point")
+    sampling = replace(sampling, spread=False)
+    graph = topology.graphs["point"]
+    services_n = len(topology.services)
+    keys = [(rule, scheme) for rule in (LEARNED, FLAT) for scheme in SCHEMES]
+    chances = {key: np.zeros((len(judged), services_n)) for key in keys}
+    reach = Reach.of(evidence, policy.seed)
+    settings = policy["blast_radius"]
+    least = settings["pair_strength"]
+    total = len(SCHEMES) * len(judged)
+    done = 0
+    for scheme in SCHEMES:
+        fitted: dict[int, tuple[Booleans, Learned, Opinion, float]] = {}
+        flat = np.zeros((len(judged), 1))
+        for rows, kept in _folds(evidence, judged, scheme):
+            done += len(rows)
+            tell(WHAT, done, total)
+            opinion = learn(reach, kept)
+            strength = pair_strength(reach, opinion, kept, least)
+            fold = (kept, fit(evidence, kept, settings), opinion, strength)
+            fitted |= dict.fromkeys(rows.tolist(), fold)
+            flat[rows] = round(flat_p(evidence, kept) * GRID) / GRID
+        every = [fitted[row] for row in range(len(judged))]
+        p = [
+            at_fault(known, evidence.failures[position].fault)
+            for (_, known, *_), position in zip(every, judged, strict=True)
+        ]
+        start = [known.start for _, known, *_ in every]
+        by_one_p = flat.repeat(len(p[0]), axis=1)
+        by_rule = (np.array(start), np.array(p), by_one_p)
+        *voices, by_flat = (
+            chances_in(graph, each, initial, sampling)[:, :services_n] for each in by_rule
+        )
+        chances[FLAT, scheme] = by_flat
+        for row, (kept, known, opinion, strength) in enumerate(every):
+            trusted = trust(evidence, known.tries)
+            own = [voice[row] for voice in voices]
+            either = together(reach, opinion, judged[row], own, trusted)
+            # a service also falls by what no edge explains: independent causes
+            beside = 1 - (1 - either) * (1 - known.floor)
+            full = with_history(evidence, kept, elements[row], beside, strength)
+            # what goes down directly with the element needs no prediction
+            full[initial[row, :services_n]] = 1.0
+            chances[LEARNED, scheme][row] = full
+    return chances, reach
+
+
+def _folds(
+    evidence: Failures, judged: Integers, scheme: str
+) -> Iterator[tuple[Integers, Booleans]]:
+    """Yield rows of the judged failures that are left out together, and the failures kept."""
+    label = np.arange(len(evidence.failures))
+    if scheme == ELEMENT:
+        label = codes([f.element for f in evidence.failures])
+    for each in np.unique(label[judged]):
+        yield np.flatnonzero(label[judged] == each), label != each

@@ -206,13 +206,16 @@ def done_by(texts: Iterable[str], kind: str) -> list[str]:
 
 
 def named_by(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the packages and extensions that a build installs and a rule asks for."""
+    """Yield what a build installs and rules ask for: packages by name or version, extensions."""
+    text = "\n".join(texts)
     for name, pattern, _ in _patterns("list"):
         asked = reference.asked_values(name)
-        for words, or_else in pattern.findall("\n".join(texts)):
-            # the build goes on without them where another command stands behind
-            names = () if or_else else map(_PACKAGE.search, words.split())
-            yield from (f"{name}={n[0]}" for n in names if n and n[0] in asked)
+        for words in pattern.findall(text):
+            found = [n[0] for n in map(_PACKAGE.search, words.split()) if n]
+            yield from (f"{name}={n}" for n in found if n in asked)
+            for line, version, _ in _patterns("line"):
+                versions = version.findall(f" {'  '.join(found)} ")
+                yield from (f"{line}={one}" for one in versions)
 
 
 def sources_of(texts: Iterable[str]) -> str | None:

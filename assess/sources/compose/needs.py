@@ -9,7 +9,13 @@ from assess.sources.base import Name, Row, Rows
 from assess.sources.compose.forms import Service, as_mapping
 from assess.sources.compose.project import MAX_LISTED, Project
 from assess.sources.docker.names import compose_name
-from assess.sources.edges.address import ENGINE_HOSTS, LISTS, may_be_address
+from assess.sources.edges.address import (
+    ENGINE_HOSTS,
+    LISTS,
+    Callee,
+    Siblings,
+    may_be_address,
+)
 from assess.sources.edges.rows import (
     START_ORDER,
     Text,
@@ -18,7 +24,6 @@ from assess.sources.edges.rows import (
     distinct,
     start_order,
 )
-from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.routing import routed_calls
 from assess.sources.unit import CONFIG_PATHS, Unit
 from assess.sources.values import as_list, is_true, table, text

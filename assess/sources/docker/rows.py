@@ -25,6 +25,7 @@ from assess.sources.docker.payload import (
     Payload,
     containers_of,
 )
+from assess.sources.edges.address import Callee, Siblings
 from assess.sources.edges.rows import (
     declared_call,
     dependency_row,
@@ -32,7 +33,6 @@ from assess.sources.edges.rows import (
     needs,
     start_order,
 )
-from assess.sources.edges.siblings import Callee, Siblings
 from assess.sources.routing import routed_calls
 from assess.sources.unit import (
     Unit,

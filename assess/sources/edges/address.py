@@ -1,15 +1,17 @@
-"""Addresses: hosts in texts, recognised by the value and stored without secrets."""
+"""Addresses: hosts in texts, stored without secrets, and the service of a platform behind each."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from assess.linear import Linear
+from assess.sources.base import Name
 from assess.sources.csv_records import rows
 from assess.sources.redact import is_secret_name, strip_credentials
+from assess.sources.values import only
 
 # characters of one text that are read; no address stands behind them
 MAX_TEXT = 256 << 10
@@ -86,6 +88,11 @@ _FETCHED = re.compile(
 )
 _VOCABULARY = re.compile(
     r"(?:.*\.)?(?:w3\.org|xmlsoap\.org|json-schema\.org|schemas?\..+)"
+)
+Pair = tuple[str, str]
+# Domains that a platform puts behind the name of a service.
+_INNER_DOMAIN = re.compile(
+    r"\.svc(?:\.[a-z0-9.-]+)?|\.(?:service|connect|virtual|query|ingress)(?:\.[a-z0-9-]+)?\.consul"
 )
 
 
@@ -329,3 +336,96 @@ def _address(
         # Only another one that publishes the port can be behind it.
         return Address(ENGINE_HOST, int(port), scheme, is_sure=False) if port else None
     return Address(name, int(port) if port else None, scheme, is_sure)
+
+
+def _split(host: str) -> Pair:
+    """Split the domain of a platform from a host; empty where it has none."""
+    tail = _TAIL.search(host)
+    if tail and _INNER_DOMAIN.fullmatch(host[tail.start() :]):
+        return host[: tail.start()], host[tail.start() :]
+    return host, ""
+
+
+def inner_name(host: str) -> Pair | None:
+    """Return name and namespace of a host in a platform's domain; None for other hosts."""
+    plain, tail = _split(host)
+    if not tail:
+        return None
+    *_, name, space = ["", *plain.split(".")]
+    return (name, space) if name and tail.startswith(".svc") else (space, "")
+
+
+@dataclass(frozen=True)
+class Callee:
+    """What an address leads to."""
+
+    name: Name | str
+    image: str = ""  # repository
+    on_host: bool = False  # whether it has the network of its machine
+
+    @property
+    def called(self) -> str:
+        """Its name alone."""
+        return self.name if isinstance(self.name, str) else self.name.name
+
+
+_TAIL = re.compile(r"\.(?:svc|service|connect|virtual|query|ingress)(?:\.|$)")
+
+
+@dataclass
+class Siblings:
+    """Services by space (project, namespace, cluster) and host name."""
+
+    links: dict[str, Callee] = field(default_factory=dict)  # hosts that one caller has
+    # Whether db.shop.internal is db, in a domain of the platform.
+    has_private_domains: bool = False
+    _names: dict[Pair, dict[Callee, None]] = field(default_factory=dict)
+    _aliases: dict[Pair, dict[Callee, None]] = field(default_factory=dict)
+
+    def add(
+        self, callee: Callee, *hosts: str, space: str = "", is_alias: bool = False
+    ) -> None:
+        """Add the hosts of a service; an alias counts only where no service is named so."""
+        index = self._aliases if is_alias else self._names
+        for host in hosts:
+            if host:
+                index.setdefault((space, host.lower()), {})[callee] = None
+
+    def publish(self, callee: Callee, ports: Iterable[str]) -> None:
+        """Add the ports that a service publishes, or opens itself, on the machine of all containers."""
+        for port in ports:
+            outer, mark, _ = port.partition("->")
+            if mark or callee.on_host:
+                number = outer.rpartition(":")[2].partition("/")[0]
+                self.add(callee, f"{ENGINE_HOST}:{number}")
+
+    def behind(self, address: Address, space: str = "") -> Callee | None:
+        """Return the service behind an address."""
+        if address.host in (ENGINE_HOST, OWN_HOST):
+            return self.find(f"{ENGINE_HOST}:{address.port}")
+        return self.find(address.host, space)
+
+    def find(self, host: str, space: str = "") -> Callee | None:
+        """Return the only service behind a host, in its own space or in the one that the host names."""
+        if own := self.links.get(host.lower()):
+            return own
+        for where, name in self._readings(host.lower(), space):
+            for index in (self._names, self._aliases):
+                if found := index.get((where, name)):
+                    return only(found)
+        return None
+
+    def _readings(self, host: str, space: str) -> list[Pair]:
+        """List the spaces and names that a host may mean, the most exact first."""
+        plain, tail = _split(host)
+        labels = plain.split(".")
+        readings = [(space, host), (space, plain), ("", host), ("", plain)]
+        if len(labels) > 1 and (tail or len(labels) == 2):
+            # service.namespace, pod.service.namespace
+            readings.append((labels[-1], labels[-2]))
+        is_pod = labels[0].rpartition("-")[2].isdigit()  # kafka-0.kafka-headless
+        if is_pod and len(labels) > 1:
+            readings.append((space, labels[1]))
+        if self.has_private_domains and labels[-1] in ("local", "internal"):
+            readings.append((space, labels[0]))
+        return [*readings, (space, plain.removeprefix("tasks."))]  # of Swarm

@@ -13,6 +13,9 @@ from assess.sources.edges.address import (
     LISTS,
     OWN_HOST,
     Address,
+    Callee,
+    Siblings,
+    inner_name,
     of_text,
     of_variable,
     words_of,
@@ -26,7 +29,6 @@ from assess.sources.edges.kinds import (
     kind_of_name,
     kind_of_variable,
 )
-from assess.sources.edges.siblings import Callee, Siblings, inner_name
 from assess.sources.values import Texts, as_list, leaf
 
 UNRESOLVED = 0.6  # confidence in a name that no service of the platform has [share]

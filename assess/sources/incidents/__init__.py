@@ -1,32 +1,34 @@
 """Incidents from exports of paging and ticket tools, or from the APIs of these tools."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from assess.policy.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Asked, Call, Row, Source
-from assess.sources.csv_records import read_records
+from assess.sources.csv_records import Cells, lookup, read_records
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
 from assess.sources.http import open_web
 from assess.sources.incidents.api import Request
-from assess.sources.incidents.logs import fold
 from assess.sources.incidents.reader import (
     HEADERS,
     Reader,
     Record,
     Vocabulary,
     default_vocabulary,
+    first,
+    is_missing,
     join_rows,
     mark_timers,
     only_incidents,
     orders_of,
     vocabulary_of,
 )
-from assess.sources.incidents.times import ORDERS, read_time
+from assess.sources.incidents.times import read_time
 from assess.sources.incidents.tools import (
     PAGERDUTY,
     TOOLS,
@@ -42,10 +44,13 @@ from assess.sources.incidents.tools import (
     tool_of,
 )
 from assess.sources.listing import lose
-from assess.sources.values import dig, moment
+from assess.sources.values import dig, moment, whole
 
 FORMATS = ("csv", *TOOLS)
 WINDOW = timedelta(days=180)  # default window of a live request
+Moment = Callable[[str, str], datetime | None]  # of a header and its cell
+_START = datetime.min.replace(tzinfo=UTC)
+_CHANGES = ("changed_at", "change_n", "state")  # what differs between the rows of a log
 
 
 @dataclass(kw_only=True)
@@ -74,14 +79,12 @@ class IncidentsSource(Source):
         problems = super().check(options)
         times = {key: _moment(options.get(key)) for key in ("since", "until")}
         since, until = times.values()
-        order = options.get("date_order", ORDERS[0])
         has_zone = "timezone" not in options or _zone(options["timezone"]) is not None
         is_of_no_tool = "endpoint" in options and options.get("format", "csv") == "csv"
         wrong = {
             f"an endpoint needs a format: one of {', '.join(TOOLS)}": is_of_no_tool,
             **{f"{k} is not a date": k in options and not times[k] for k in times},
             "since is not before until": bool(since and until and since >= until),
-            f"date_order is not one of {', '.join(ORDERS)}": order not in ORDERS,
             "timezone is not the name of a time zone, such as Europe/Berlin": not has_zone,
         }
         return [problem for problem, is_wrong in wrong.items() if is_wrong] + problems
@@ -263,3 +266,67 @@ def _zone(name: Any) -> ZoneInfo | None:
         return ZoneInfo(name) if isinstance(name, str) and name else None
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return None
+
+
+def fold(records: list[Cells], moment: Moment) -> list[Cells]:
+    """Return one record for each incident of a log; other records as they are."""
+    groups: dict[str, list[Cells]] = {}
+    for number, cells in enumerate(records):
+        key = first(cells, "incident_id")[0] or f"row {number}"
+        groups.setdefault(key, []).append(cells)
+    folded = []
+    for group in groups.values():
+        folded += [_folded(group, moment)] if _is_log(group) else group
+    return folded
+
+
+def _is_log(group: list[Cells]) -> bool:
+    """Return whether rows of one incident are state changes, not the affected services."""
+    headers = [header for column in _CHANGES for header in HEADERS[column]]
+    return any(len({cells.get(header) for cells in group}) > 1 for header in headers)
+
+
+def _folded(group: list[Cells], moment: Moment) -> Cells:
+    changes = sorted(group, key=lambda cells: _order(cells, moment))
+    record: Cells = {}
+    for cells in changes:
+        record |= {name: text for name, text in cells.items() if not is_missing(text)}
+    for cells in reversed(changes):
+        record |= {
+            name: cells[name]
+            for name in HEADERS["opened_at"]
+            if not is_missing(cells.get(name, ""))
+        }
+    if not first(record, "opened_at")[0]:
+        record["opened_at"] = _changed(changes[0], moment)
+    return record | _end(record, changes, moment)
+
+
+def _end(record: Cells, changes: list[Cells], moment: Moment) -> Cells:
+    """Return the cells of the end that follow from the states."""
+    last = changes[-1]
+    if _phase(last) == "open" and not first(last, "resolved_at")[0]:
+        return dict.fromkeys(HEADERS["resolved_at"], "")
+    if _phase(last) != "over" or first(record, "resolved_at")[0]:
+        return {}
+    over = list(takewhile(lambda cells: _phase(cells) == "over", reversed(changes)))
+    return {"resolved_at": _changed(over[-1], moment), "resolved_basis": "state"}
+
+
+def _order(cells: Cells, moment: Moment) -> tuple[datetime, int]:
+    """Return the place of a change among the others: by its time, then by its number."""
+    text, header = first(cells, "changed_at")
+    number = whole(first(cells, "change_n")[0])
+    return moment(header, text) or _START, number or 0
+
+
+def _changed(cells: Cells, moment: Moment) -> str:
+    """Return the time of a change in ISO-8601; empty where it is unknown."""
+    text, header = first(cells, "changed_at")
+    when = moment(header, text)
+    return "" if when is None else when.isoformat()
+
+
+def _phase(cells: Cells) -> str:
+    word = first(cells, "state")[0].strip().lower()
+    return lookup("incidents/states", "word", "phase").get(word, "")

@@ -33,15 +33,17 @@ from assess.sources.kubernetes.nodes import (
     to_host,
 )
 from assess.sources.kubernetes.pods import (
+    UNSEEN,
+    complete_store,
     containers_of,
     docker_id,
     known_as,
     main_container,
     sees_engine_socket,
+    store_unit,
     to_life,
     to_unit,
 )
-from assess.sources.kubernetes.stores import UNSEEN, complete_store, store_unit
 from assess.sources.listing import Found
 from assess.sources.replica import declared_rows, replica_rows
 from assess.sources.unit import Unit, any_of, merge_services, service_row, unread_note

@@ -1,16 +1,18 @@
 """Registries of images: the distribution API, the dialect of Docker Hub, and dumps."""
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from urllib.parse import unquote, urlsplit
 
-from assess.sources.base import Asked, Batch, Call, Row, Source
+from assess.image_ref import DEFAULT_REGISTRY, parse_image
+from assess.sources.base import Asked, Batch, Call, Row, Source, has_form
 from assess.sources.deadline import in_threads
 from assess.sources.dumps import each_dump, read_json
 from assess.sources.failure import HINTS, failure
-from assess.sources.http import Answer, HttpError, Web
-from assess.sources.registry.client import Registry, Session
+from assess.sources.http import Answer, HttpError, Web, read_secret
 from assess.sources.registry.rows import (
     ACCEPT,
     Repository,
@@ -27,8 +29,12 @@ from assess.sources.registry.rows import (
     type_of,
     used_refs,
 )
-from assess.sources.values import dicts, dig, picked, texts
+from assess.sources.values import dicts, dig, picked, text, texts
 
+# The distribution spec lets registries refuse manifests above 4 MB; eight are read at a time.
+MAX_ANSWER_BYTES = 8 << 20
+HUB_ENDPOINT = "https://registry-1.docker.io"
+_CHALLENGE = re.compile(r'\b(\w+)="([^"]*)"')
 HUB_API = "https://hub.docker.com"
 HUB_PAGE = 100  # tags
 MAX_TAGS = 100_000  # of a repository; a list without an end would fill the memory
@@ -36,10 +42,132 @@ PARALLEL = 8  # repositories that are asked at a time
 MAX_CONFIG_BYTES = 4 << 20  # that of an image has some KB; more is no configuration
 NOT_THERE = "the registry has no such repository, or does not show it"
 WANTS_LOGIN = "set token_file to a file with user:password, or with a token for pulls"
-TAGS = ("all", "used")
-_REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
 _UNKNOWN_METHOD = (400, 405, 501)
 _UNKNOWN_CALL = (404, *_UNKNOWN_METHOD)
+
+
+class Registry:
+    """One registry: its name, the credentials, and the limits that its answers carry."""
+
+    def __init__(self, asked: Asked) -> None:
+        options = asked.options
+        endpoint = str(options["endpoint"])
+        parts = urlsplit(endpoint)
+        host = parts.netloc.rpartition("@")[2]
+        named = parse_image(f"{options.get('name') or host}/x/y")
+        self.name = named.registry or str(parts.hostname)
+        self.is_hub = self.name == DEFAULT_REGISTRY
+        # Docker Hub answers to several names, but not at all of them.
+        at_host = parse_image(f"{parts.hostname}/x/y").registry
+        is_hub_host = self.is_hub and at_host == DEFAULT_REGISTRY
+        self.endpoint = HUB_ENDPOINT if is_hub_host else asked.scope
+        self.scope = asked.scope
+        self.deadline = asked.deadline
+        self.ca = asked.base / options["ca"] if options.get("ca") else None
+        self.token: str | None = None
+        login = ""
+        if parts.username:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        if file := options.get("token_file"):
+            secret = read_secret(asked.base / file)
+            if ":" in secret:
+                login = secret
+            else:
+                self.token = secret
+        # User and password, as a header.
+        encoded = base64.b64encode(login.encode()).decode()
+        self.basic = f"Basic {encoded}" if login else None
+        self.left: int | None = None  # pulls that the registry still allows
+        self.limit: tuple[int, str] | None = None  # of how many, and in which window
+        self.has_referrers = True
+
+    def note(self, answer: Answer) -> None:
+        """Remember the limit of pulls in the headers of an answer, such as ``76;w=21600``."""
+        limit = re.match(
+            r"(\d{1,9})(?:;w=(\d{1,9}))?", answer.headers.get("ratelimit-limit") or ""
+        )
+        left = re.match(r"\d{1,9}", answer.headers.get("ratelimit-remaining") or "")
+        if limit:
+            hours = f" per {int(limit[2]) / 3600:g} h" if limit[2] else ""
+            self.limit = (int(limit[1]), hours)
+        if left:
+            self.left = int(left[0])
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether to leave the last pulls, a tenth and at least one, to those who deploy."""
+        if self.left is None:
+            return False
+        reserve = self.limit[0] // 10 if self.limit else 1
+        return self.left <= max(1, reserve)
+
+    @property
+    def quota(self) -> str | None:
+        """The limit of pulls in words."""
+        if self.left is None:
+            return None
+        if self.limit is None:
+            return f"{self.left} pulls left"
+        return f"{self.left} of {self.limit[0]} pulls left{self.limit[1]}"
+
+
+class Session(Web):
+    """A connection to one registry, for one of its repositories."""
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        super().__init__(registry.endpoint, registry.deadline, ca=registry.ca)
+        self.registry = registry
+        self.name = name
+        self._max_bytes = MAX_ANSWER_BYTES
+        if registry.token:
+            self.authorize(f"Bearer {registry.token}")
+
+    def ask(
+        self, path: str, method: str = "GET", accept: str = "application/json"
+    ) -> Answer:
+        """Ask the registry; where it wants a token, fetch one and ask again."""
+        # Only blobs may lie elsewhere: registries keep them in the storage of a cloud.
+        headers = {"Accept": accept}
+        get = partial(self.get, path, method=method, elsewhere="/blobs/" in path)
+        try:
+            answer = get(headers=headers)
+        except HttpError as error:
+            challenge = error.headers.get("WWW-Authenticate") or ""
+            if error.status_code != 401 or not self._answer(challenge):
+                raise
+            answer = get(headers=headers)
+        self.registry.note(answer)
+        return answer
+
+    def _answer(self, challenge: str) -> bool:
+        """Answer the challenge of a registry; False where that is not possible."""
+        registry = self.registry
+        kind, _, rest = challenge.partition(" ")
+        fields = dict(_CHALLENGE.findall(rest))
+        if kind.lower() == "basic" and registry.basic:
+            self.authorize(registry.basic)
+            return True
+        realm = urlsplit(fields.get("realm", ""))
+        if kind.lower() != "bearer" or realm.scheme not in ("http", "https"):
+            return False
+        if self.name:
+            fields.setdefault("scope", f"repository:{self.name}:pull")
+        params = {key: fields[key] for key in ("service", "scope") if fields.get(key)}
+        with Web(
+            f"{realm.scheme}://{realm.netloc}", registry.deadline, ca=registry.ca
+        ) as web:
+            # A registry with TLS may not send the password over a realm without it.
+            is_safe = realm.scheme == "https" or registry.endpoint.startswith("http://")
+            if registry.basic and is_safe:
+                web.authorize(registry.basic)
+            try:
+                answer = web.json(realm.path, params=params)
+            finally:
+                self.requests_n += web.requests_n
+        token = text(answer, "token") or text(answer, "access_token")
+        if token:
+            self.authorize(f"Bearer {token}")
+        return bool(token)
 
 
 class RegistrySource(Source):
@@ -47,16 +175,6 @@ class RegistrySource(Source):
 
     type = "registry"
     follows = True
-
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = super().check(options)
-        names = options.get("repositories", [])
-        if not isinstance(names, list) or not all(map(_is_name, names)):
-            problems.append("repositories is a list of names, such as team/app")
-        if options.get("tags", "all") not in TAGS:
-            problems.append(f"tags is one of {', '.join(TAGS)}")
-        return problems
 
     def fill(self, asked: Asked) -> None:
         """Read the images of repositories, by default those that the fleet's images name."""
@@ -75,7 +193,9 @@ class RegistrySource(Source):
 def _ask(registry: Registry, asked: Asked) -> None:
     options = asked.options
     used = used_refs(asked.others, registry.name)
-    wanted = options.get("repositories") or sorted(filter(_is_name, used))
+    wanted = options.get("repositories") or sorted(
+        name for name in used if has_form("repositories", [name])
+    )
     if not wanted:
         hint = "nothing that was found before names its images; list repositories"
         asked.batch.cover(registry.scope, "repositories", "not_configured", hint=hint)
@@ -94,10 +214,6 @@ def _probe(registry: Registry, asked: Asked) -> None:
     """Make one call for each repository that the options name."""
     for name in asked.options.get("repositories") or [""]:
         asked.batch.merge(_Repository(registry, name).probe())
-
-
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
 def _failure(error: Exception) -> Row:

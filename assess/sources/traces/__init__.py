@@ -1,7 +1,8 @@
 """Traces: calls between services, from Jaeger, Zipkin and service graphs in Prometheus."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,13 +17,30 @@ from assess.sources.base import (
     Rows,
     Source,
 )
+from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import DumpError, each_dump, read_json
 from assess.sources.edges.kinds import CALL, kind_of_name
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
-from assess.sources.traces.spans import Span, calls_of, spans_in
-from assess.sources.values import dicts, dig, number, picked
+from assess.sources.values import (
+    Texts,
+    as_list,
+    cell,
+    dicts,
+    dig,
+    number,
+    picked,
+    table,
+    text,
+)
 
+_SPAN_KINDS = vocabulary("traces", "span kinds")  # numbers and words of OpenTelemetry
+_PEERS = vocabulary("traces", "peers")  # attributes, best first
+_NO_PEER = vocabulary("traces", "nobody")  # peers that are no service
+_FAILURES = vocabulary("traces", "failures")  # attributes and what they hold
+_SCOPES = ("scopeSpans", "instrumentationLibrarySpans")  # the latter before version 0.15
+_SHARED = " shared"
+_QUEUE = ("producer", "consumer")
 EVIDENCE = "traces"
 RULE = TRACED
 PEER = "trace-peer"  # named by its callers only
@@ -31,7 +49,7 @@ HOURS = 720.0  # window asked for live where nobody names one
 TOTAL = "traces_service_graph_request_total"
 FAILED = "traces_service_graph_request_failed_total"
 # Kinds of dependency by the counters' label ``connection_type``; others are known by name.
-_KINDS = {"messaging_system": "queue", "database": "data"}
+_CONNECTIONS = {"messaging_system": "queue", "database": "data"}
 # Types of which the callee had spans of its own; of a database the caller alone tells.
 _BOTH = ("", "None", "messaging_system")
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
@@ -40,6 +58,120 @@ Key = tuple[str, str, str, bool]  # caller, callee, kind, whether it is outside
 MAX_EDGES = 100_000  # a fleet of 10,000 services has some ten each
 _LONGEST = 200  # characters of a name; more is no name
 _EMPTY = "no calls: that says nothing of the services (sampling, or no job that adds the calls up)"
+
+
+@dataclass(frozen=True)
+class Span:
+    """One piece of work of a service within a trace."""
+
+    key: tuple[str, str]  # ids of the trace and of the span
+    parent: tuple[str, str]
+    service: str
+    kind: str  # client, server, producer, consumer; empty for work inside of a service
+    peer: str  # whom a client calls, by its own word
+    is_database: bool
+    has_failed: bool
+
+    @property
+    def link_kind(self) -> str:
+        """The kind of dependency that its caller, or itself as a client, has."""
+        if self.is_database:
+            return "data"
+        return "queue" if self.kind in _QUEUE else "call"
+
+
+def spans_in(values: Iterable[Any]) -> list[Span]:
+    """Return the spans of a file; none where it holds other things."""
+    found: list[Span] = []
+    for value in values:
+        for trace in dicts(value, "data") or [table(value)]:
+            processes = table(trace, "processes")
+            found += (_of_jaeger(span, processes) for span in dicts(trace, "spans"))
+        for entry in as_list(value):
+            if "localEndpoint" in table(entry):
+                found.append(_of_zipkin(entry))
+        # Tempo's answer about one trace wraps it, or calls its parts batches
+        inner = table(value, "trace") or value
+        for batch in dicts(inner, "resourceSpans") or dicts(inner, "batches"):
+            found += _of_otlp(batch)
+    return [span for span in found if span.service and all(span.key)]
+
+
+def _of_jaeger(raw: Row, processes: Row) -> Span:
+    parents = [text(entry, "spanID") for entry in dicts(raw, "references")]
+    process = table(processes, text(raw, "processID")) or table(raw, "process")
+    attributes = _attributes(dicts(raw, "tags"))
+    parent = text(raw, "parentSpanID") or "".join(parents[:1])
+    fields = picked(raw, "jaeger span") | {"parent": parent}
+    return _span(fields, text(process, "serviceName"), attributes)
+
+
+def _of_zipkin(raw: Row) -> Span:
+    attributes = {key: str(value) for key, value in table(raw, "tags").items()}
+    if "error" in attributes:
+        attributes["error"] = "true"  # it holds a message
+    fields = picked(raw, "zipkin span")
+    if raw.get("shared") is True:  # the server's part of a span that its client began
+        fields["id"] += _SHARED
+    return _span(fields, text(raw, "localEndpoint", "serviceName"), attributes)
+
+
+def _of_otlp(batch: Row) -> Iterator[Span]:
+    service = _attributes(dicts(batch, "resource", "attributes")).get("service.name", "")
+    for key in _SCOPES:
+        for scope in dicts(batch, key):
+            for raw in dicts(scope, "spans"):
+                attributes = _attributes(dicts(raw, "attributes"))
+                attributes["status.code"] = cell(raw, "status", "code")
+                yield _span(picked(raw, "otlp span"), service, attributes)
+
+
+def _attributes(entries: Rows) -> Texts:
+    """Return attributes by key: values of Jaeger are bare, those of OpenTelemetry name a type."""
+    found = {}
+    for entry in entries:
+        value = entry.get("value")
+        inner = next(iter(value.values()), "") if isinstance(value, dict) else value
+        found[text(entry, "key")] = str(inner)
+    return found
+
+
+def _span(fields: Row, service: str, attributes: Texts) -> Span:
+    trace = cell(fields, "trace")
+    word = cell(fields, "kind") or attributes.get("span.kind", "")
+    peers = [cell(fields, "peer"), *(attributes.get(key, "") for key in _PEERS)]
+    return Span(
+        key=(trace, cell(fields, "id")),
+        parent=(trace, cell(fields, "parent")),
+        service=service,
+        kind=_SPAN_KINDS.get(word.lower(), ""),
+        peer=next((peer for peer in peers if peer and peer not in _NO_PEER), ""),
+        is_database=any(key.startswith("db.") for key in attributes),
+        has_failed=any(
+            attributes.get(key, "").lower() in value.split()
+            for key, value in _FAILURES.items()
+        ),
+    )
+
+
+def calls_of(spans: Iterable[Span]) -> Iterator[tuple[Span, Span | None]]:
+    """Yield the caller's span of each call, and that of the callee if it has one itself."""
+    by_key = {span.key: span for span in spans}
+    answered = set()
+    for span in by_key.values():
+        trace, own = span.key
+        _, parent = span.parent
+        places = (own.removesuffix(_SHARED), f"{parent}{_SHARED}", parent)
+        found = (by_key.get((trace, place)) for place in places)
+        caller = next((other for other in found if other and other is not span), None)
+        if caller and caller.service != span.service:
+            answered.add(caller.key)
+            yield caller, span
+    for span in by_key.values():
+        # who sends and who receives need the broker that they name, besides each other
+        is_alone = span.kind == "client" and span.key not in answered
+        if span.peer and (is_alone or span.kind in _QUEUE):
+            yield span, None
 
 
 def _read(asked: Asked) -> Rows:
@@ -147,14 +279,6 @@ class TracesSource(Source):
     type = "traces"
     formats = FORMATS
 
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = super().check(options)
-        hours = number(options.get("window_hours", HOURS)) or 0.0
-        if not 0 < hours < 1e5:
-            problems.append("window_hours is no number of hours")
-        return problems
-
     def fill(self, asked: Asked) -> None:
         """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
         batch = asked.batch
@@ -246,7 +370,7 @@ def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     if not link:
         return None
     connection = str(metric.get("connection_type"))
-    link["kind"] = _KINDS.get(connection, link["kind"])
+    link["kind"] = _CONNECTIONS.get(connection, link["kind"])
     link["rule"] = RULE if connection in _BOTH else PEER
     link["is_outside"] = connection == _OUTSIDE or link["dst"].lower() in _NOBODY
     is_failed = is_failed or "failed" in str(metric.get("__name__", ""))

@@ -9,7 +9,7 @@ from assess.inventory import from_frames
 from assess.policy import rules
 from assess.policy.policy import load_policy
 from assess.score.evidence import any_sign, combine
-from assess.score.evidence.nodes import nodes
+from assess.score.evidence.facts import nodes
 from assess.score.evidence.tables import gather
 
 POLICY = load_policy()

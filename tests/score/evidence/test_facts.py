@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from assess.inventory import from_frames
 from assess.policy.policy import load_policy
-from assess.score.evidence import View, combine, facts, opinions
-from assess.score.evidence.deciding import word
+from assess.score.evidence import View, combine, facts, opinions, word
 
 POLICY = load_policy()
 AT = pd.Timestamp("2026-09-30", tz="UTC")

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.score.targets.cost import GIB, replicas_of, sizes
+from assess.score.targets.place import GIB, replicas_of, sizes
 
 AT = pd.Timestamp("2026-09-30", tz="UTC")
 ASKED = {"cpu_request": 1.0, "memory_request_bytes": 2 * GIB}

@@ -7,9 +7,8 @@ import pytest
 
 from assess.policy.policy import load_policy
 from assess.score.incidents.rates import Interval
-from assess.score.targets import cost as cost_of
 from assess.score.targets import wanted
-from assess.score.targets.cost import HOURS, cost
+from assess.score.targets.place import HOURS, Past, cost, host_rate, upgrade_hours
 from assess.score.targets.refusals import _gate_blockers, _unready, verdicts
 
 POLICY = load_policy()
@@ -109,11 +108,11 @@ def test_what_is_free_asks_for_no_size_and_no_price_is_no_cost():
 
 
 def test_all_services_share_the_hosts_of_a_target_at_best_and_none_at_worst():
-    past = cost_of.Past(Interval(1.0, 1.0, 4.0), Interval(0.1, 0.0, 0.2))
+    past = Past(Interval(1.0, 1.0, 4.0), Interval(0.1, 0.0, 0.2))
     (docker,) = (row for row in wanted(POLICY) if row["id"] == "docker")
-    alone = cost_of.upgrade_hours(docker, POLICY, {}, pd.Index(["a"]), past).iloc[0]
-    many = cost_of.upgrade_hours(docker, POLICY, {}, pd.Index(list("abcd")), past)
-    rate = cost_of.host_rate(docker, POLICY, past.own)
+    alone = upgrade_hours(docker, POLICY, {}, pd.Index(["a"]), past).iloc[0]
+    many = upgrade_hours(docker, POLICY, {}, pd.Index(list("abcd")), past)
+    rate = host_rate(docker, POLICY, past.own)
     work = POLICY["churn"]["hours_upgrade"] * docker["hosts_n"]
     assert alone["hours_per_year_lo"] == pytest.approx(rate.lo * work)
     assert many["hours_per_year_lo"].tolist() == pytest.approx([rate.lo * work / 4] * 4)

@@ -1277,7 +1277,8 @@ def built(image, settings):
     base = {"workload": {"source_kind": "build", "host_id": None, "settings": settings}}
     name, _, tag = image.partition(":")
     base["workload"] |= {"image_ref": image, "registry": "docker.io"}
-    base["workload"] |= {"repository": f"library/{name}", "tag": tag}
+    path = name if "/" in name else f"library/{name}"
+    base["workload"] |= {"repository": path, "tag": tag}
     return base
 
 
@@ -1300,7 +1301,27 @@ def built(image, settings):
             {"UBUNTU-23.04-useradd-1000": "will"},
         ),
         ("ubuntu:22.04", None, "ubuntu:24.04", {}),
-        ("alpine:3.18", "package=php81", "alpine:3.20", {"ALPINE-3.20-packages": "will"}),
+        # a version of another release than the base's comes from elsewhere
+        ("debian:11", "PHP=7.4", "debian:12", {"DEBIAN-12-packages": "will"}),
+        ("debian:11", "PHP=8.1", "debian:12", {}),
+        ("debian:11", "GCC=10", "debian:12", {"DEBIAN-12-packages": "will"}),
+        ("debian:11", "GCC=11", "debian:12", {}),
+        ("ubuntu:18.04", "OpenSSL=1.1", "ubuntu:20.04", {}),
+        (
+            "ubuntu:18.04",
+            "OpenSSL=1.1",
+            "ubuntu:24.04",
+            {"UBUNTU-22.04-packages": "will"},
+        ),
+        # the lists of some images are known, those of others are not
+        (
+            "postgres:13-bullseye",
+            "PostgreSQL=13",
+            "debian:12",
+            {"DEBIAN-12-packages": "may"},
+        ),
+        ("acme/app:1-bullseye", "PHP=7.4", "debian:12", {"DEBIAN-12-packages": "may"}),
+        ("alpine:3.18", "PHP=81", "alpine:3.20", {"ALPINE-3.20-packages": "will"}),
     ],
 )
 def test_a_release_drops_what_a_build_installs(image, settings, target, expected):

@@ -20,15 +20,18 @@ from assess.score.blast_radius.topology import FAR, build_topology, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
 from assess.score.incidents.exposure import exposure
-from assess.score.validation import HELD, callers, measures, verdict
-from assess.score.validation.leave_out import (
+from assess.score.validation import (
     ELEMENT,
     EVENT,
     FLAT,
+    HELD,
     LEARNED,
+    callers,
     chances_in,
-    judged,
-    left_out,
+    failures_to_judge,
+    measures,
+    predict_left_out,
+    verdict,
 )
 
 POLICY = load_policy()
@@ -44,7 +47,7 @@ def fleet_and_failures():
 
 def predictions(fleet, failures):
     every = np.arange(len(failures))
-    return left_out(Failures.of(fleet, failures), POLICY, every, SAMPLING)[0]
+    return predict_left_out(Failures.of(fleet, failures), POLICY, every, SAMPLING)[0]
 
 
 def test_what_is_left_out_does_not_teach(fleet_and_failures):
@@ -149,11 +152,11 @@ def test_a_sample_of_many_failures_is_named_and_follows_the_seed(fleet_and_failu
     fleet, failures = fleet_and_failures
     few = POLICY.replace(blast_radius={"judged_most": 5})
     evidence = Failures.of(fleet, failures)
-    picked = judged(evidence, few)
+    picked = failures_to_judge(evidence, few)
     assert len(set(picked)) == 5
-    assert picked.tolist() == judged(evidence, few).tolist()
+    assert picked.tolist() == failures_to_judge(evidence, few).tolist()
     other = few.replace(simulation={"seed": 1})
-    assert picked.tolist() != judged(evidence, other).tolist()
+    assert picked.tolist() != failures_to_judge(evidence, other).tolist()
     text = verdict("event left out", (0.1, 0.05, 0.2), 5, len(failures))
     assert "Each of 5 failures, drawn at random from 24, was predicted" in text
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from assess.config import data_path
 from assess.execution import working
 from assess.policy.policy import load_policy
+from assess.score import validation
 from assess.score.assessment import Assessment
-from assess.score.validation import leave_out
 from assess.score.what_next import flips
 from assess.score.what_next.flips import (
     MAX_FIXES,
@@ -285,6 +285,6 @@ def test_a_listener_hears_how_much_is_left():
         assert len(assessment.what_next.details["flips"])
         assert len(assessment.blast_radius.details["calibration"])
     assert [part[1:] for part in told if part[0] == flips.WHAT] == [(0, n), (n, n)]
-    checks = [part[1:] for part in told if part[0] == leave_out.WHAT]
+    checks = [part[1:] for part in told if part[0] == validation.WHAT]
     total = checks[0][1]
     assert checks == sorted(checks) and checks[-1] == (total, total)
