@@ -24,6 +24,7 @@ from assess.sources.answers.forms import (
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
 from assess.sources.base import FrameRows, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.values import (
     Words,
     as_list,
@@ -42,6 +43,7 @@ _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _MANDATORY = "mandatory"  # category of violations
 _STEMS = ("output", "analysis", "results")  # names of files that name no application
+_SEVERITIES = vocabulary("answers", "severities")
 _REPORT = "VulnerabilityReport"  # of Trivy's operator
 _NAMED = 5  # rules in an answer
 
@@ -196,6 +198,27 @@ def of_grype(report: Row, _: Context) -> FrameRows:
     identifier = _id_of(target, "imageID")
     arch = cell(target, "architecture") or None
     return _image_rows(image, identifier, arch=arch, **_counted(findings))
+
+
+def of_scan(report: Row, _: Context) -> FrameRows:
+    """Return the vulnerabilities that Clair, GitLab, Prisma or Snyk found in images."""
+    rows = []
+    for scan in dicts(report, "results") or [report]:
+        found = picked(scan, "scan")
+        if isinstance(found["listed"], list):
+            findings = map(_of_scanner, dicts(found["listed"]))
+            image = parse_image(found["image"])
+            rows += _image_rows(image, _id_of(scan, "id"), **_counted(findings))
+    return rows
+
+
+def _of_scanner(entry: Row) -> Finding:
+    facts = picked(entry, "vulnerability of a scan")
+    severity = cell(entry, "severity").lower()
+    names = [facts.pop("id"), *texts(entry, "identifiers", "CVE")]
+    return Finding(
+        frozenset(names), severity=_SEVERITIES.get(severity, severity), **facts
+    )
 
 
 def of_syft(report: Row, _: Context) -> FrameRows:
