@@ -206,19 +206,10 @@ def of_scan(report: Row, _: Context) -> FrameRows:
     for scan in dicts(report, "results") or [report]:
         found = picked(scan, "scan")
         if isinstance(found["listed"], list):
-            findings = map(_of_scanner, dicts(found["listed"]))
+            findings = map(_finding, dicts(found["listed"]))
             image = parse_image(found["image"])
             rows += _image_rows(image, _id_of(scan, "id"), **_counted(findings))
     return rows
-
-
-def _of_scanner(entry: Row) -> Finding:
-    facts = picked(entry, "vulnerability of a scan")
-    severity = cell(entry, "severity").lower()
-    names = [facts.pop("id"), *texts(entry, "identifiers", "CVE")]
-    return Finding(
-        frozenset(names), severity=_SEVERITIES.get(severity, severity), **facts
-    )
 
 
 def of_syft(report: Row, _: Context) -> FrameRows:
@@ -271,13 +262,12 @@ def _counted(findings: Iterable[Finding]) -> Row:
 
 
 def _finding(entry: Row) -> Finding:
-    # the operator writes its keys in lower case
-    identifier = cell(entry, "VulnerabilityID") or cell(entry, "vulnerabilityID")
-    severity = cell(entry, "Severity") or cell(entry, "severity")
+    facts = picked(entry, "vulnerability")
+    severity = facts.pop("severity").lower()
     return Finding(
-        ids=frozenset([identifier]),
-        **picked(entry, "trivy vulnerability"),
-        severity=severity.lower(),
+        ids=frozenset([facts.pop("id")]),
+        severity=_SEVERITIES.get(severity, severity),
+        **facts,
     )
 
 
