@@ -145,12 +145,12 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2263,  # a file that a snapshot has lost; copies of the process; what is unknown
+    "core": 2255,  # a file that a snapshot has lost; copies of the process; what is unknown
     "policy": 659,  # targets are checked word by word
     "reference": 1218,  # what rules ask of builds is read from the rules
     "sources": 2712,  # the only one of several, and mounts in the form of pods, once
     "sources/aws": 417,
-    "sources/answers": 1230,  # of a format that nobody names; Grype, Syft, scans of clusters
+    "sources/answers": 1242,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
     "sources/builds": 368,  # packages are read from commands, by name or by the version in it
     "sources/compose": 793,  # the builds beside it are read too
@@ -158,7 +158,7 @@ BUDGETS = {
     "sources/docker": 1612,  # links, routes and shared networks of running containers
     "sources/edges": 592,
     "sources/ec2": 369,
-    "sources/ecr": 560,
+    "sources/ecr": 556,
     "sources/ecs": 1066,  # what only a deployment completes; what templates leave open; conditions
     "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 122,  # a problem of many rows once
