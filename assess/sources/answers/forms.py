@@ -172,7 +172,8 @@ def placed(row: Row) -> FrameRow:
         return "answers", row
     answer = row["answer"]
     verdict = _VERDICTS.get(answer.lower())
-    value = verdict == "green" if verdict else answer
+    is_flag = verdict and frames.columns(frame)[column].dtype == "bool"
+    value = verdict == "green" if is_flag else answer
     return frame, {"names": row["names"], column: value, "source_ref": row["source"]}
 
 
