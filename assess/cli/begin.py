@@ -152,8 +152,8 @@ def _declarations(directory: Path) -> Iterator[Table]:
             found.setdefault((kind, *key), []).append(own)
     for (kind, *_), files in found.items():
         reason = f"what files declare for {kind}"
-        # at the top the files themselves, below it the outermost of their directories
-        places = {f if f.parent == Path() else f.parent for f in files}
+        # at the top the files themselves, but units need those beside them
+        places = {f.parent if kind == "podman" or f.parts[1:] else f for f in files}
         paths = sorted(p.as_posix() for p in places if not {*p.parents} & places)
         if kind == "compose":
             # the shortest name is the one that Compose takes, or that the others refine
@@ -174,17 +174,17 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _signs_in(file: Path) -> list[str]:
-    """List the types of sources that read a file, by signs in its text."""
+    """List the types of sources that read a file, by signs in its name and its text."""
     from assess.sources.base import built_in
 
     if not file.is_file() or not os.access(file, os.R_OK):
         return []
     with file.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES).decode(errors="replace")
+        head = f"{file.name}\n{opened.read(_HEAD_BYTES).decode(errors='replace')}"
     signs = {kind: row["sign"] for kind, row in built_in().items() if "sign" in row}
-    signed = [kind for kind, sign in signs.items() if re.search(sign, head)]
-    is_chart = "{{" in head and "kubernetes" in signed  # Helm has to render it first
-    return [] if is_chart else signed
+    # Helm has to render a template of a chart first
+    is_chart = "{{" in head and any((p / "Chart.yaml").exists() for p in file.parents)
+    return [k for k, sign in signs.items() if not is_chart and re.search(sign, head)]
 
 
 def _aws() -> Iterator[Table]:

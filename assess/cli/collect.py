@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from assess.inventory import Inventory
 
 UNDER_LIMIT = 4
-# rows of coverage about the naming of services, which makes no call
-IDENTITY = "identity"
+# rows of coverage about what the answers name, which make no call
+NAMING = ("resolve", "references")
 source_options = together(
     click.option(
         "-c",
@@ -223,7 +223,7 @@ def seen_share(coverage: DataFrame) -> float:
     from assess.inventory import LOOKED
 
     asked = coverage[
-        coverage["status"].ne("not_configured") & coverage["source"].ne(IDENTITY)
+        coverage["status"].ne("not_configured") & ~coverage["call"].isin(NAMING)
     ]
     if asked.empty:
         return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import tomllib
 from collections import defaultdict
@@ -17,8 +18,9 @@ from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, Words
+from assess.sources.values import Texts, Words, as_list, number
 
+MAX_HOURS = 1e5
 TRACED = "trace"  # rule of a name under which a service reported spans of its own
 Row = dict[str, Any]
 Rows = list[Row]
@@ -110,8 +112,8 @@ class Call:
 
     def count(self, **counts: int) -> None:
         """Add to counts of the coverage row, such as ``requests``, ``redacted_n`` or ``rows``."""
-        for column, number in counts.items():
-            self.row[column] = (self.row.get(column) or 0) + number
+        for column, count in counts.items():
+            self.row[column] = (self.row.get(column) or 0) + count
 
     def note(self, **values: Any) -> None:
         """Write other columns of the coverage row, such as ``expected`` or ``window_start``."""
@@ -360,22 +362,36 @@ def is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-# What an option has to be, in words; `option_forms.csv` says which is which.
-_IS_FORM: dict[str, Callable[[Any], bool]] = {
-    "a text": lambda value: isinstance(value, str),
-    "a list of texts": is_texts,
-    "a text or a list of texts": lambda value: is_texts(value) or is_texts([value]),
-    "true or false": lambda value: isinstance(value, bool),
+# The types of options, of which `option_forms.csv` has one for each.
+_IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "texts": is_texts,
+    "text or texts": lambda value: is_texts(value) or is_texts([value]),
+    "switch": lambda value: isinstance(value, bool),
+    "hours": lambda value: 0 < (number(value) or 0) < MAX_HOURS,
 }
+
+
+def has_form(option: str, value: Any) -> bool:
+    """Return whether the value of an option has the form of the option."""
+    kind, pattern = (_of_options(column)[option] for column in ("type", "pattern"))
+    is_right = _IS_OF_TYPE[kind](value)
+    if not pattern or not is_right:
+        return is_right
+    return all(re.fullmatch(pattern, text) for text in as_list(value))
+
+
+def _of_options(column: str) -> Texts:
+    return csv_records.lookup("option_forms", "option", column)
 
 
 def option_problems(source: Source, options: Row) -> list[str]:
     """List the options of a table whose values do not have the expected form."""
-    forms = {row["option"]: row["form"] for row in csv_records.rows("option_forms")}
+    forms = _of_options("form")
     return [
         f"{name} is not {forms[name]}"
         for name in source.options
-        if name in options and name in forms and not _IS_FORM[forms[name]](options[name])
+        if name in options and name in forms and not has_form(name, options[name])
     ]
 
 

@@ -305,8 +305,7 @@ def unread_note(units: Iterable[Unit]) -> Row:
     if not unread:
         return {}
     hint = f"not read, so the dependencies in it are unknown: {', '.join(unread)}"
-    # what was asked for was read: only what it refers to was not
-    note = {"status": "partial", "ratio": 1.0, "unmapped_n": len(unread)}
+    note = {"status": "partial", "unmapped_n": len(unread)}
     return note | {"hint": scrub(hint)}
 
 

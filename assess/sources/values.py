@@ -317,7 +317,7 @@ def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[Step]]]:
         (
             row["column"],
             _READ[row["kind"]],
-            [int(step) if step.isdigit() else step for step in row["path"].split()],
+            [int(s) if s.isdigit() else s.replace("+", " ") for s in row["path"].split()],
         )
         for row in rows("columns")
         if row["form"] == form

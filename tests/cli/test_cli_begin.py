@@ -100,6 +100,8 @@ DECLARED = {
     "chart/Chart.yaml": "apiVersion: v2\nname: web\n",
     "chart/templates/web.yaml": "kind: Deployment\nname: {{ .Release.Name }}\n",
     "deploy/base/job.yaml": "kind: CronJob\n",
+    "deploy/alerts/rules.yaml": "kind: ConfigMap\ndata: {a: '{{ $value }}'}\n",
+    "deploy/flux/web.yaml": "kind: HelmRelease\n",
     "deploy/base/more/job.yaml": "kind: CronJob\n",
     "deploy/dumps/pods.json": '{"kind": "List", "items": []}',
     "deploy/node_modules/x/job.yaml": "kind: CronJob\n",
@@ -113,9 +115,16 @@ DECLARED = {
     "scans/web.json": '{"SchemaVersion": 2, "ArtifactName": "web:1"}',
     "facts/web.json": '{"ansible_facts": {}}',
     "spans/a.json": '{"resourceSpans": []}',
+    "calls/web.json": '[{"parent": "web", "child": "api", "callCount": 1}]',
+    "pages/a.json": '{"incidents": [{"incident_number": 1}]}',
+    "machines/a.json": '[{"ID": "1", "Flavor Name": "m1.small"}]',
+    "releases/web.json": '[{"revision": 1, "app_version": "1"}]',
     "run/web.yaml": "metadata: {annotations: {run.googleapis.com/ingress: all}}\n",
     "apps/web.json": '{"type": "Microsoft.App/containerApps"}',
 }
+
+
+DEPLOYED = ["deploy/alerts", "deploy/base", "deploy/dumps", "deploy/flux"]
 
 
 def write(place, files):
@@ -131,10 +140,14 @@ def test_init_finds_what_files_declare(call, machine, tmp_path):
     assert tables(tmp_path / "assess.toml") == [
         {"type": "kubernetes", "path": ["web-service.yml", "web.yaml"]},
         {"type": "containerapps", "path": "apps"},
-        {"type": "kubernetes", "path": ["deploy/base", "deploy/dumps"]},
+        {"type": "traces", "path": "calls"},
+        {"type": "kubernetes", "path": DEPLOYED},
         {"type": "ansible", "path": "facts"},
         {"type": "nomad", "path": "jobs"},
+        {"type": "vms", "path": "machines"},
         {"type": "marathon", "path": "mesos"},
+        {"type": "incidents", "path": "pages"},
+        {"type": "deploys", "path": "releases"},
         {"type": "cloudrun", "path": "run"},
         {"type": "answers", "path": "scans"},
         {"type": "traces", "path": "spans"},
@@ -144,6 +157,14 @@ def test_init_finds_what_files_declare(call, machine, tmp_path):
     ]
 
 
+def test_init_takes_the_directory_of_units_with_what_is_beside_them(
+    call, machine, tmp_path
+):
+    write(tmp_path, {"web.container": "[Container]\n", "web.volume": "[Volume]\n"})
+    call("init")
+    assert tables(tmp_path / "assess.toml") == [{"type": "podman", "path": "."}]
+
+
 def test_init_finds_compose_projects_however_deep_and_called(call, machine, tmp_path):
     stack = "services:\n  # the only one\n  web:\n    image: web:1\n"
     write(
@@ -151,6 +172,7 @@ def test_init_finds_compose_projects_however_deep_and_called(call, machine, tmp_
         {
             "a/b/docker-compose.yml": stack,
             "a/b/docker-compose.prod.yml": stack,
+            "b/docker-compose.yml": "web:\n  image: web:1\n",  # version 1
             "c/compose.dev.yaml": "x-y: 1\n" + stack,
             "d/mail.yml": stack,
             "d/wiki.yml": stack,
@@ -162,6 +184,7 @@ def test_init_finds_compose_projects_however_deep_and_called(call, machine, tmp_
     paths = [table["path"] for table in tables(tmp_path / "assess.toml")]
     assert paths == [
         "a/b/docker-compose.yml",
+        "b/docker-compose.yml",
         "c/compose.dev.yaml",
         "d/mail.yml",
         "d/wiki.yml",

@@ -182,6 +182,7 @@ def coverage(*rows):
             [
                 ("docker", "a", "ps", "ok", None),
                 ("identity", "w", "resolve", "partial", 0.1),
+                ("kubernetes", "shop", "references", "partial", None),
             ],
             1.0,
         ),

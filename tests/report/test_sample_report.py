@@ -49,6 +49,13 @@ def test_scores_of_a_second_process_make_the_tables_that_are_asked_for_later(mad
     assert len(was)
 
 
+def test_an_experiment_removes_as_much_in_its_cell_as_in_its_sentence(made):
+    table = next(table for table in made.tables() if table.id == "experiments")
+    for cells in table.rows():
+        texts = [cell.text for cell in cells]
+        assert f"It removes {texts[1]} of the uncertainty" in texts[-1]
+
+
 def test_the_short_list_has_every_candidate_that_is_ready_or_can_be_prepared(made):
     (decision, *_) = made.sections
     (listed, *_) = decision.parts

@@ -587,7 +587,7 @@ def test_every_form_is_that_of_an_option():
 @pytest.mark.parametrize(("kind", "option"), OPTIONS)
 def test_an_option_of_another_form_is_named(kind, option):
     source = registry.make(registry.homes()[kind])
-    problems = source.check({"path": "x", option: 3})
+    problems = source.check({"path": "x", option: -3})
     assert f"{option} is not {FORMS[option]}" in problems
 
 

@@ -229,7 +229,7 @@ def test_denied_inspections_keep_the_list(tmp_path):
     ("options", "words"),
     [
         ({"path": "x", "endpoint": "unix:///x"}, "exclude"),
-        ({"inspect": "some"}, "inspect is one of"),
+        ({"inspect": "some"}, "inspect is not one of"),
         ({"endpoint": "http://x"}, "starts with"),
         ({"endpoint": "tcp://"}, "names no host"),
         ({"endpoint": "tcp://x", "tls_cert": "c"}, "go together"),

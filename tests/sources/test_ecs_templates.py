@@ -118,6 +118,14 @@ def test_a_template_declares_services_and_every_container(batch):
     assert [r["status"] for r in batch.coverage] == ["ok"]
 
 
+def test_templates_alone_do_not_say_that_nothing_runs(batch, tmp_path):
+    assert "activities" not in batch.rows
+    template = TEMPLATE.replace("FARGATE", "EC2")
+    onto_hosts = collect(tmp_path, stack_yaml=template)
+    assert onto_hosts.rows.keys().isdisjoint(("hosts", "engines"))
+    assert "mounts" in onto_hosts.rows
+
+
 def test_a_template_tells_whom_customers_reach_and_who_patches(batch):
     public = {r["names"][0].name: r["public"] for r in batch.rows["services"]}
     assert public == {"Web": True, "orders": None}

@@ -299,11 +299,20 @@ def test_machines_of_govc_and_openstack(tmp_path, dump, expected):
     assert {column: host[column] for column in expected | size} == expected | size
 
 
-def test_openstacks_list_for_people_is_read_too(tmp_path):
-    server = {"ID": "6c1", "Name": "web", "Status": "ACTIVE", "Flavor": "m1.small"}
+@pytest.mark.parametrize(
+    ("cells", "az"),
+    [
+        ({"Flavor": "m1.small"}, None),
+        ({"Flavor Name": "m1.small", "Availability Zone": "nova"}, "nova"),
+        ({"Flavor": "m1.small", "Power State": 1, "Availability Zone": "nova"}, "nova"),
+    ],
+)
+def test_openstacks_list_for_people_is_read_too(tmp_path, cells, az):
+    server = {"ID": "6c1", "Name": "web", "Status": "ACTIVE"} | cells
     (tmp_path / "a.json").write_text(json.dumps([server]))
     (host,) = collect(tmp_path).rows["hosts"]
     assert (host["power_state"], host["instance_type"]) == ("on", "m1.small")
+    assert host.get("az") == az
 
 
 def test_half_a_list_keeps_what_is_whole(tmp_path):

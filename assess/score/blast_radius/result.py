@@ -304,7 +304,7 @@ def sentences(
             "Where it runs is unknown: any host, zone or engine may take it down."
         )
     single = [
-        f"{e.element_kind.replace('_', ' ')} {e.element}"
+        element_label(e.element_kind, e.element)
         for e in taken_down_by[taken_down_by["p_down"] > 0].itertuples()
     ]
     if single:

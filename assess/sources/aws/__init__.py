@@ -58,8 +58,6 @@ class AwsSource(Source):
             problems.append("path names no file or directory")
         if "path" in options and live:
             problems.append(f"path and {' and '.join(live)} exclude each other")
-        if not str(options.get("endpoint_url", "http")).startswith("http"):
-            problems.append("endpoint_url is an address")
         return problems
 
     def fill(self, asked: Asked) -> None:

@@ -45,7 +45,6 @@ from assess.sources.redact import strip_credentials
 from assess.sources.usage import read_samples
 from assess.sources.values import dicts, dig, moment, text, texts
 
-INSPECT = ("all", "none")
 # An engine on this machine answers faster than two threads can read; a remote one is waited for.
 LOCAL_THREADS = 2
 REMOTE_THREADS = 8
@@ -80,10 +79,7 @@ class DockerSource(Source):
 
     def check(self, options: Row) -> list[str]:
         """List what is wrong with the options."""
-        problems = problems_of(self, options)
-        if options.get("inspect", "all") not in INSPECT:
-            problems.append(f"inspect is one of {', '.join(INSPECT)}")
-        return problems
+        return problems_of(self, options)
 
     def fill(self, asked: Asked) -> None:
         """Read one engine, or the dumps of several; a probe makes the calls that list things."""

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from assess.sources.aws import AwsSource, DumpPlace, Place
-from assess.sources.aws.place import UnreadError, expect
-from assess.sources.base import Row, Rows
+from assess.sources.aws.place import UnreadError, expect, written_call
+from assess.sources.base import Asked, Row, Rows
 from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, read_yaml
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch, unique
 from assess.sources.ecs.template import TemplateLoader, declared, idle, is_template
@@ -50,6 +50,15 @@ class EcsSource(AwsSource):
 
     type = "ecs"
     suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".template")
+
+    def fill(self, asked: Asked) -> None:
+        """Read all places; templates alone do not say that nothing runs or happened."""
+        super().fill(asked)
+        declaring = {written_call("ecs", _TEMPLATES), "references"}
+        is_declared = {row["call"] for row in asked.batch.coverage} <= declaring
+        for frame in ("hosts", "engines", "activities"):
+            if is_declared and not asked.batch.rows[frame]:
+                del asked.batch.rows[frame]
 
     def read(self, place: Place) -> None:
         """Read one region of one account."""

@@ -28,7 +28,7 @@ from assess.sources.incidents.reader import (
     orders_of,
     vocabulary_of,
 )
-from assess.sources.incidents.times import ORDERS, read_time
+from assess.sources.incidents.times import read_time
 from assess.sources.incidents.tools import (
     PAGERDUTY,
     TOOLS,
@@ -79,14 +79,12 @@ class IncidentsSource(Source):
         problems = super().check(options)
         times = {key: _moment(options.get(key)) for key in ("since", "until")}
         since, until = times.values()
-        order = options.get("date_order", ORDERS[0])
         has_zone = "timezone" not in options or _zone(options["timezone"]) is not None
         is_of_no_tool = "endpoint" in options and options.get("format", "csv") == "csv"
         wrong = {
             f"an endpoint needs a format: one of {', '.join(TOOLS)}": is_of_no_tool,
             **{f"{k} is not a date": k in options and not times[k] for k in times},
             "since is not before until": bool(since and until and since >= until),
-            f"date_order is not one of {', '.join(ORDERS)}": order not in ORDERS,
             "timezone is not the name of a time zone, such as Europe/Berlin": not has_zone,
         }
         return [problem for problem, is_wrong in wrong.items() if is_wrong] + problems

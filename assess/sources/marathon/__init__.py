@@ -35,10 +35,7 @@ class MarathonSource(ListSource):
 
     def check(self, options: Row) -> list[str]:
         """List problems of the options."""
-        mesos = str(options.get("mesos_endpoint", "http://-"))
         problems = super().check(options)
-        if not mesos.startswith(("http://", "https://")):
-            problems.append("mesos_endpoint starts with http:// or https://")
         if "mesos_endpoint" in options and "endpoint" not in options:
             problems.append("mesos_endpoint goes with an endpoint")
         return problems

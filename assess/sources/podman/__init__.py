@@ -94,7 +94,7 @@ class PodmanSource(EngineDumps):
                 call.take([options])
                 if Path(name).suffix == SUFFIX:
                     quadlet = Quadlet(Path(name).stem, options, quadlets)
-                    call.note(**unread_note([quadlet.unit]))
+                    call.note(ratio=1.0, **unread_note([quadlet.unit]))
                     found.append(quadlet)
         batch.merge(to_rows(found, seen, host_id, known))
         batch.merge(self._played(quadlets, calls, dumps, seen, (host_id, known)))

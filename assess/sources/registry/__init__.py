@@ -5,11 +5,10 @@ import hashlib
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from assess.image_ref import DEFAULT_REGISTRY, parse_image
-from assess.sources.base import Asked, Batch, Call, Row, Source
+from assess.sources.base import Asked, Batch, Call, Row, Source, has_form
 from assess.sources.deadline import in_threads
 from assess.sources.dumps import each_dump, read_json
 from assess.sources.failure import HINTS, failure
@@ -43,8 +42,6 @@ PARALLEL = 8  # repositories that are asked at a time
 MAX_CONFIG_BYTES = 4 << 20  # that of an image has some KB; more is no configuration
 NOT_THERE = "the registry has no such repository, or does not show it"
 WANTS_LOGIN = "set token_file to a file with user:password, or with a token for pulls"
-TAGS = ("all", "used")
-_REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
 _UNKNOWN_METHOD = (400, 405, 501)
 _UNKNOWN_CALL = (404, *_UNKNOWN_METHOD)
 
@@ -179,16 +176,6 @@ class RegistrySource(Source):
     type = "registry"
     follows = True
 
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = super().check(options)
-        names = options.get("repositories", [])
-        if not isinstance(names, list) or not all(map(_is_name, names)):
-            problems.append("repositories is a list of names, such as team/app")
-        if options.get("tags", "all") not in TAGS:
-            problems.append(f"tags is one of {', '.join(TAGS)}")
-        return problems
-
     def fill(self, asked: Asked) -> None:
         """Read the images of repositories, by default those that the fleet's images name."""
         if "path" in asked.options:
@@ -206,7 +193,9 @@ class RegistrySource(Source):
 def _ask(registry: Registry, asked: Asked) -> None:
     options = asked.options
     used = used_refs(asked.others, registry.name)
-    wanted = options.get("repositories") or sorted(filter(_is_name, used))
+    wanted = options.get("repositories") or sorted(
+        name for name in used if has_form("repositories", [name])
+    )
     if not wanted:
         hint = "nothing that was found before names its images; list repositories"
         asked.batch.cover(registry.scope, "repositories", "not_configured", hint=hint)
@@ -225,10 +214,6 @@ def _probe(registry: Registry, asked: Asked) -> None:
     """Make one call for each repository that the options name."""
     for name in asked.options.get("repositories") or [""]:
         asked.batch.merge(_Repository(registry, name).probe())
-
-
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 
 
 def _failure(error: Exception) -> Row:

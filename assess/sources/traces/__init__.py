@@ -279,14 +279,6 @@ class TracesSource(Source):
     type = "traces"
     formats = FORMATS
 
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        problems = super().check(options)
-        hours = number(options.get("window_hours", HOURS)) or 0.0
-        if not 0 < hours < 1e5:
-            problems.append("window_hours is no number of hours")
-        return problems
-
     def fill(self, asked: Asked) -> None:
         """Read files, or ask the endpoint; the format is recognised by the shape of an answer."""
         batch = asked.batch

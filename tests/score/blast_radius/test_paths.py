@@ -150,3 +150,9 @@ def test_a_pair_is_explained_in_words():
     assert "host:h" in told.value.hint
     with pytest.raises(AssessError, match="nobody"):
         blast.explain_path("host", "h", "nobody")
+
+
+def test_what_takes_a_service_down_is_named_as_people_say_it():
+    inventory = inventory_of("a", [("a", "ext:mail.example", 1.0)])
+    text = score_blast_radius(inventory, POLICY, detail=False).explain("a").text
+    assert "Each of these can take it down alone: outside mail.example." in text
