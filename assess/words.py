@@ -30,10 +30,10 @@ NONE = "-"
 _FILE = Path(__file__).with_name("absent.csv")
 ABSENT = dict(pd.read_csv(_FILE, index_col=0, keep_default_na=False)["word"])
 # columns with no value in rows where another column has such a word, which is the reason
-ABSENT_WHERE = {
-    "versions_behind": ("basis", ["prospective from target"]),
-    **dict.fromkeys(["column", "before", "after"], ("change", ["added", "removed"])),
-}
+ABSENT_WHERE = {"versions_behind": ("basis", ["prospective from target"])}
+ABSENT_WHERE |= dict.fromkeys(
+    ["column", "before", "after"], ("change", ["added", "removed"])
+)
 ROWS_SHOWN = 20
 # of kinds of elements, and patterns in the names of elements and components
 ELEMENT_KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
