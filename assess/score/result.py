@@ -99,6 +99,7 @@ class Result:
 
     name: ClassVar[str] = ""
     summary_columns: ClassVar[tuple[str, ...]] = ()
+    _joined: ClassVar[tuple[str, ...]] = ()  # columns that are lists in `rows`
 
     @property
     def policy(self) -> Policy:
@@ -216,7 +217,18 @@ class Result:
 
     def rows(self) -> list[Row]:
         """Return one dictionary per row, of plain JSON types: the index and the columns by name."""
-        return records(self.shown.reset_index())
+        lists = self._lists()
+        rows = records(self.shown.reset_index())
+        for row in rows:
+            for name, by_service in lists.items():
+                row[name] = by_service.get(row["service_id"], [])
+            for name in self._joined:
+                row[name] = list(filter(None, row[name].split("; ")))
+        return rows
+
+    def _lists(self) -> dict[str, Any]:
+        """Return lists by service, by the name that they have in `rows`."""
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types, in which NA is None.

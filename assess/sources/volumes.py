@@ -15,7 +15,6 @@ from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts, dicts, picked, text
 
 NFS = "nfs:"
-_SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers
 # What a host has for itself: who mounts it watches or steers the host, and shares no data.
 _OF_HOST = re.compile(
     r"/|/(proc|sys|dev|boot|etc|run|tmp|usr|bin|sbin|lib|lib64|lib/modules)(/.*)?"
@@ -26,7 +25,7 @@ _DRIVE = re.compile(r"[a-z]:/?")
 _VARIABLE = re.compile(r"[$%{]")  # who reads it does not know where it leads
 _CONFIG_FILE = re.compile(r"\.(conf|cfg|ini|ya?ml|toml|json|env|properties|crt|pem)$")
 _HOMES = ("/home", "/Users")  # the next part names a person
-_SHOWN = 2  # parts of a path
+_SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers
 # Sockets of docker, containerd, CRI-O and podman, wherever they are; that of the shim for docker
 # is one too.
 _ENGINE_SOCKETS = re.compile(
@@ -99,10 +98,9 @@ def mount_of(options: Mapping[str, Any], *, is_writable: bool) -> Mount:
 
 
 def short_path(path: str) -> str:
-    """Return the first two parts of a path, and a hash of the whole path."""
+    """Return the part of a path that may be shown, and a hash of the whole path."""
     plain = posixpath.normpath(path.replace("\\", "/"))
-    parts = plain.split("/")
-    shown = "/".join(parts[: _SHOWN_PARTS + plain.startswith("/")])
+    shown = shown_path(plain)
     if shown == plain:
         return plain
     digest = hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()
@@ -176,7 +174,7 @@ def shown_path(source: str) -> str | None:
     """Return the first two parts of a path, without a user's name."""
     path = strip_credentials(source.replace("\\", "/"))
     root = "/" if path.startswith("/") else ""
-    parts = [part for part in path.split("/") if part][:_SHOWN]
+    parts = [part for part in path.split("/") if part][:_SHOWN_PARTS]
     shown = root + "/".join(parts)
     home, _, person = shown.rpartition("/")
     if person and home in _HOMES:

@@ -113,6 +113,7 @@ DECLARED = {
     "units/web.container": "[Unit]\n[Container]\nImage=web:1\n",
     "team/catalog-info.yaml": "apiVersion: backstage.io/v1alpha1\nkind: Component\n",
     "scans/web.json": '{"SchemaVersion": 2, "ArtifactName": "web:1"}',
+    "scans/api.json": '{"projectName": "docker-image|shop/api"}',
     "facts/web.json": '{"ansible_facts": {}}',
     "spans/a.json": '{"resourceSpans": []}',
     "calls/web.json": '[{"parent": "web", "child": "api", "callCount": 1}]',

@@ -500,6 +500,14 @@ def test_a_question_finds_a_short_word_within_a_name(browser, named, tmp_path):
     assert page.locator(".x-table tbody a").first.inner_text() == "orders-db"
 
 
+def test_only_what_competes_has_a_rank(browser, named, tmp_path):
+    path = tmp_path / "index.html"
+    path.write_text(explorer.Explorer([named.what_next]).html, encoding="utf-8")
+    page = opened_at(browser, path.as_uri())
+    assert "Rank\n1 of 2" in text_of(page, "#explore/service/orders-db")
+    assert "Rank\n–" in text_of(page, "#explore/service/orders")
+
+
 def test_a_view_that_does_not_exist_says_so(browser, file):
     page = opened_at(
         browser, f"{file}#explore/service/no%zz such?weights=a&good=x/y&give=9"

@@ -32,6 +32,7 @@ PLACES = {
     "syft": "syft",
     "xeol": "xeol",
     "kantra": "kantra",
+    "scan": "scan",
     **dict.fromkeys(
         ("sbom", "vex", "cyclonedx", "spdx", "openvex", "csaf", "cosign"), "sbom"
     ),
@@ -257,6 +258,17 @@ def test_a_date_for_answers_without_one(tmp_path):
     assert "question" in row["hint"]
 
 
+def test_only_a_flag_takes_yes_and_no_for_true_and_false(tmp_path):
+    lines = [
+        "service,question,answer",
+        "shop,services.owner,NO",
+        "shop,services.public,no",
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    owner, public = read("csv", "a.csv", tmp_path).rows["services"]
+    assert (owner["owner"], public["public"]) == ("NO", False)
+
+
 def test_an_own_table_comes_before_ours(tmp_path):
     (tmp_path / "own.csv").write_text("tool,match,target\ncsv,^Q7$,team.owner\n")
     (tmp_path / "a.csv").write_text("service,question,risk\nshop,Q7,low\n")
@@ -356,6 +368,36 @@ def test_grype_counts_the_vulnerabilities_of_an_image():
     assert "hunter2" not in repr(batch)
     assert not any(read("xeol", "grype").rows.values())  # xeol writes the same shape
     assert not any(read("grype", "xeol").rows.values())
+
+
+def test_scanners_that_list_vulnerabilities_beside_the_name_of_an_image():
+    batch = read("scan")
+    counts = {
+        f"{row['repository']}:{row['image'].tag or row['digest'][:9]}": [
+            row[f"vuln_{word}_n"] for word in ("critical", "high", "medium", "low")
+        ]
+        for row in batch.rows["images"]
+    }
+    assert counts == {
+        "shop/base:12": [1, 0, 0, 0],
+        "shop/mail:sha256:ab": [0, 1, 0, 0],
+        "shop/web:2": [0, 1, 1, 0],
+        "shop/api:2": [0, 0, 0, 0],
+        "shop/till:7": [0, 0, 0, 1],  # one by two ways is one
+    }
+    found = [f for row in batch.rows["images"] for f in row["findings"]]
+    assert {f.package for f in found} == {"libtill"}
+    assert {f.version for f in found} == {"1.2-1"}
+    assert {"CVE-2026-0005"} in [set(f.ids) for f in found]  # not Snyk's own id
+    assert "hunter2" not in repr(batch)
+
+
+@pytest.mark.parametrize("tool", ["clair", "gitlab", "prisma", "snyk"])
+def test_the_form_of_other_scanners_need_not_be_named(tool):
+    options = {"path": f"{PLACES['scan']}/{tool}.json"}
+    batch = AnswersSource().collect(options, FIXTURES / "answers", Deadline(20))
+    assert [row["call"] for row in batch.coverage] == ["scan"]
+    assert batch.rows["images"]
 
 
 def test_a_scan_of_a_cluster_is_one_of_its_images(tmp_path):
@@ -477,8 +519,10 @@ def test_findings_reach_the_services_that_run_the_image():
         for row in batch.coverage
         if row["call"] == "belongs to"
     ]
-    # a container that is gone, and what kantra says of billing, which does not run here
-    assert [row["unmapped_n"] for row in lost if row["status"] == "partial"] == [1, 1, 1]
+    # a container that is gone, what kantra says of billing, which does not run here, and two
+    # images that scanners name by digest
+    unmapped = [row["unmapped_n"] for row in lost if row["status"] == "partial"]
+    assert unmapped == [1, 1, 1, 2]
 
 
 # ---- all of them ----

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -71,6 +72,27 @@ def plugin(monkeypatch):
 
 
 # ---- the run ----
+
+
+def test_a_service_that_a_tool_knows_by_its_id_is_shown_and_suggested_by_its_name(
+    tmp_path,
+):
+    incident = {
+        "id": "Q1",
+        "incident_number": 1,
+        "created_at": "2026-09-01T10:00:00Z",
+        "service": {"id": "P9K2", "summary": "Storefront APIs"},
+    }
+    (tmp_path / "pages.json").write_text(json.dumps({"incidents": [incident]}))
+    pages = ("incidents", {"path": str(tmp_path / "pages.json")})
+    inventory = collect(config(SHOP, pages), now=NOW)
+    coverage = inventory["coverage"].set_index(["source", "scope"])
+    row = coverage.loc[("identity", "incidents")]
+    assert row["unmapped_example"] == "Storefront APIs"
+    aliases = inventory["service_aliases"].query("rule == 'similar'")
+    assert ("storefront-api", "Storefront APIs") in set(
+        zip(aliases["service_id"], aliases["alias"], strict=True)
+    )
 
 
 def test_sources_join_into_one_inventory():

@@ -56,6 +56,13 @@ def test_a_long_path_is_told_apart_without_being_shown():
     assert "acme" not in volume_id("host-path", name=None, path="/a/b/acme", place="h")
 
 
+@pytest.mark.parametrize("path", ["/home/alice/data", "/Users/alice", r"\\home\alice\x"])
+def test_a_path_below_a_home_directory_names_nobody(path):
+    assert "alice" not in short_path(path)
+    assert short_path("/home/alice/data") != short_path("/home/bob/data")
+    assert "alice" not in volume_id("host-path", name=None, path=path, place="h")
+
+
 def test_an_nfs_export_is_the_same_on_all_hosts():
     options = {"type": "nfs4", "o": "rw,addr=10.0.0.9,nolock", "device": ":/export"}
     assert nfs_export(options) == "nfs:10.0.0.9:/export"

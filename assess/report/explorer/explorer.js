@@ -682,7 +682,7 @@ class Explorer {
     const team = this.team(i);
     const items = [
       ["Label", [this.badge(now.label[i]), now.label[i] !== before && h("span", { class: "x-was" }, ` was ${before}`)]],
-      ["Rank", `${now.order.indexOf(i) + 1} of ${this.data.names.length}`],
+      ["Rank", rank.inside[i] ? "–" : `${now.order.indexOf(i) + 1} of ${this.data.names.length}`],
       ["Readiness", `${interval(points)} of 100`],
       [`Top ${rank.k}, worst case`, rank.inside[i] ? "runs in containers already" : percent(now.top[i])],
       ["Could move", this.about(i, ABOUT.move) || "–"],

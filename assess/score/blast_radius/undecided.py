@@ -117,7 +117,7 @@ class Undecided:
         passes, joins = rule
         depth = graph.depth[self.node]
         is_long = depth.max(initial=0) > DEEP
-        if self.is_shared or is_long:
+        if len(self.arc) and (self.is_shared or is_long):
             arcs, number = self.arcs
             of_arc = np.zeros(len(arcs), np.int64)
             of_arc[number] = row

@@ -32,6 +32,7 @@ class Experiments(Result):
     """Ranking of failures to try next; see `score_experiments`."""
 
     name = "experiments"
+    _joined = ("decides",)
     summary_columns = (
         "value",
         "label_value",
@@ -71,13 +72,6 @@ class Experiments(Result):
             first = self.frame.loc[tuple(table[KEY].iloc[0])]
             text = f"{table['element'].iloc[0]} first. {first['why']}"
         return Explanation(f"{service_id}: experiments", text, table)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per experiment; ``decides`` is a list."""
-        rows = super().rows()
-        for row in rows:
-            row["decides"] = list(filter(None, row["decides"].split("; ")))
-        return rows
 
 
 class Known(NamedTuple):

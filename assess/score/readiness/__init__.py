@@ -155,23 +155,24 @@ class Readiness(Result):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per service, with its gates, dimensions, unknown and failed checks."""
-        gates_by_service = plain_by(self.details["gates"], "service_id")
-        dimensions = plain_by(self.details["dimensions"], "service_id")
-        unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
-        atoms = self.details["atoms"]
-        failed = atoms[atoms["state"].isin(["fail", "partial"])]
-        checks = ["service_id", "check", "state", "evidence"]
-        failed_by_service = plain_by(failed[checks], "service_id")
         rows = super().rows()
         for row in rows:
-            service = row["service_id"]
-            row["gates"] = gates_by_service.get(service, [])
-            row["dimensions"] = {
-                part.pop("dimension"): part for part in dimensions.get(service, [])
-            }
-            row["unknown"] = unknown.get(service, [])
-            row["failed"] = failed_by_service.get(service, [])
+            parts = row["dimensions"]
+            row["dimensions"] = {part.pop("dimension"): part for part in parts}
         return rows
+
+    def _lists(self) -> dict[str, Any]:
+        """Return by service its gates, dimensions, unknown and failed checks."""
+        atoms = self.details["atoms"]
+        checks = ["service_id", "check", "state", "evidence"]
+        failed = atoms.loc[atoms["state"].isin(["fail", "partial"]), checks]
+        unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
+        return {
+            "gates": plain_by(self.details["gates"], "service_id"),
+            "dimensions": plain_by(self.details["dimensions"], "service_id"),
+            "unknown": unknown,
+            "failed": plain_by(failed, "service_id"),
+        }
 
 
 def score_readiness(inventory: Inventory, policy: Policy) -> Readiness:

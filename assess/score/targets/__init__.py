@@ -98,6 +98,7 @@ class Targets(Result):
     """Every service on every target: verdict, blockers, and the criteria there."""
 
     name = "targets"
+    _joined = ("blockers",)
     summary_columns = (
         "verdict",
         "blockers",
@@ -150,13 +151,6 @@ class Targets(Result):
         rank = found["verdict"].map(POSSIBLE.index)
         order = found.assign(rank=rank).sort_values(["service_id", "rank"])
         return order.drop(columns="rank")
-
-    def rows(self) -> list[Row]:
-        """Return one dictionary per service and target; ``blockers`` is a list."""
-        rows = super().rows()
-        for row in rows:
-            row["blockers"] = list(filter(None, row["blockers"].split("; ")))
-        return rows
 
 
 def _once(opening: str, words: Series) -> list[str]:

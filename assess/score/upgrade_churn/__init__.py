@@ -97,17 +97,14 @@ class UpgradeChurn(Result):
         table = times.set_index("component")
         return Explanation(f"{service_id}: upgrade churn", text, table)
 
-    def rows(self) -> list[Row]:
-        """Return one dictionary per service; ``breaking`` has one entry per workload and change."""
+    def _lists(self) -> dict[str, Any]:
+        """Return ``breaking`` by service: one entry per workload and change."""
         breaking: dict[str, list[Row]] = {}
         for hit in records(self.details["breaking"][COLUMNS]):
             # the key of the facts (`assess facts breaks`) under its own name, too
             row = hit | {"change_id": hit["change"]}
             breaking.setdefault(hit["service_id"], []).append(row)
-        rows = super().rows()
-        for row in rows:
-            row["breaking"] = breaking.get(row["service_id"], [])
-        return rows
+        return {"breaking": breaking}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, with breaking changes by host and remedy, and the calendar."""

@@ -8,7 +8,7 @@ from pandas import DataFrame, Series, Timestamp
 
 from assess import reference
 from assess.frames import surely
-from assess.inventory import ANSWERED, Inventory
+from assess.inventory import ANSWERED, ENDED, Inventory
 from assess.policy.policy import Policy
 from assess.score.incidents.exposure import on_engine
 
@@ -79,13 +79,14 @@ def host_engines(inventory: Inventory) -> Engines:
 
 
 def live_replicas(inventory: Inventory) -> DataFrame:
-    """Return the workloads on a known host that run, or whose state is unknown."""
+    """Return the workloads on a known host that have not ended, or whose state is unknown."""
     table = inventory["workloads"].dropna(subset="host_id")
     return table[_is_live(table)]
 
 
 def _is_live(workloads: DataFrame) -> Series:
-    return workloads["state"].eq("running") | workloads["state"].isna()
+    # one that fails again and again is upgraded with the others
+    return ~workloads["state"].isin([*ENDED, "declared"])
 
 
 def placed_replicas(inventory: Inventory) -> DataFrame:

@@ -200,24 +200,16 @@ class WhatNext(Result):
         """
         return self._explorer(others, "ranking")
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary per service, with missing facts, flips, information and boards."""
-        missing = self.details["missing"].groupby("service_id")["fact"].agg(list)
-        flips = self.details["flips"].groupby("service_id")["checks"].agg(list)
-        first = {
-            name: self.details[name].groupby("service_id").head(LISTED)
-            for name in ("information", "boards")
+    def _lists(self) -> dict[str, Any]:
+        """Return by service missing facts, flips, information and boards."""
+        names = ("missing", "flips", "information", "boards")
+        groups = {name: self.details[name].groupby("service_id") for name in names}
+        return {
+            "missing": groups["missing"]["fact"].agg(list),
+            "flips": groups["flips"]["checks"].agg(list),
+            "information": plain_by(groups["information"].head(LISTED), "service_id"),
+            "boards": plain_by(groups["boards"].head(LISTED), "service_id"),
         }
-        information = plain_by(first["information"], "service_id")
-        boards = plain_by(first["boards"], "service_id")
-        rows = super().rows()
-        for row in rows:
-            service = row["service_id"]
-            row["missing"] = missing.get(service, [])
-            row["flips"] = flips.get(service, [])
-            row["information"] = information.get(service, [])
-            row["boards"] = boards.get(service, [])
-        return rows
 
 
 def rank(assessment: Assessment) -> WhatNext:

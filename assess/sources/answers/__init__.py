@@ -33,6 +33,7 @@ SCANNERS: dict[str, Callable[[Row, forms.Context], FrameRows]] = {
     "syft": scanners.of_syft,
     "xeol": scanners.of_xeol,
     "kantra": scanners.of_kantra,
+    "scan": scanners.of_scan,
     **dict.fromkeys(
         ("sbom", "vex", "cyclonedx", "spdx", "openvex", "csaf", "cosign"), sbom.of_any
     ),

@@ -24,6 +24,7 @@ from assess.sources.answers.forms import (
 )
 from assess.sources.answers.vex import SEVERITIES, Finding
 from assess.sources.base import FrameRows, Row, Rows
+from assess.sources.csv_records import vocabulary
 from assess.sources.values import (
     Words,
     as_list,
@@ -42,6 +43,7 @@ _CYCLE = ("ProductName", "ReleaseCycle", "Eol")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _MANDATORY = "mandatory"  # category of violations
 _STEMS = ("output", "analysis", "results")  # names of files that name no application
+_SEVERITIES = vocabulary("answers", "severities")
 _REPORT = "VulnerabilityReport"  # of Trivy's operator
 _NAMED = 5  # rules in an answer
 
@@ -198,6 +200,18 @@ def of_grype(report: Row, _: Context) -> FrameRows:
     return _image_rows(image, identifier, arch=arch, **_counted(findings))
 
 
+def of_scan(report: Row, _: Context) -> FrameRows:
+    """Return the vulnerabilities that Clair, GitLab, Prisma or Snyk found in images."""
+    rows = []
+    for scan in dicts(report, "results") or [report]:
+        found = picked(scan, "scan")
+        if isinstance(found["listed"], list):
+            findings = map(_finding, dicts(found["listed"]))
+            image = parse_image(found["image"])
+            rows += _image_rows(image, _id_of(scan, "id"), **_counted(findings))
+    return rows
+
+
 def of_syft(report: Row, _: Context) -> FrameRows:
     """Return the image whose packages Syft listed in its own form."""
     if cell(report, "descriptor", "name") != "syft":
@@ -248,13 +262,12 @@ def _counted(findings: Iterable[Finding]) -> Row:
 
 
 def _finding(entry: Row) -> Finding:
-    # the operator writes its keys in lower case
-    identifier = cell(entry, "VulnerabilityID") or cell(entry, "vulnerabilityID")
-    severity = cell(entry, "Severity") or cell(entry, "severity")
+    facts = picked(entry, "vulnerability")
+    severity = facts.pop("severity").lower()
     return Finding(
-        ids=frozenset([identifier]),
-        **picked(entry, "trivy vulnerability"),
-        severity=severity.lower(),
+        ids=frozenset([facts.pop("id")]),
+        severity=_SEVERITIES.get(severity, severity),
+        **facts,
     )
 
 

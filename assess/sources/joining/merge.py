@@ -118,6 +118,7 @@ class _Resolver:
         row.setdefault("source", type_of(label))
         if frame == "dependencies":
             return self._edge(label, row)
+        row.pop("file", None)
         names = tuple(row.pop("names", None) or ())
         if frame in BEARING:
             match = self.identity.bearer(label, names)
@@ -169,8 +170,8 @@ class _Resolver:
         )
         for names, match in matches.items():
             if match.service_id is None and names:
-                self.unresolved[label, names[0]] = None
-                self._examples.setdefault(frame, scrub(names[0].name)[:_EXAMPLE_CHARS])
+                self.unresolved[label, names[-1]] = None  # the first may be a tool's id
+                self._examples.setdefault(frame, scrub(names[-1].name)[:_EXAMPLE_CHARS])
 
     def coverage(self) -> Rows:
         """Return coverage rows with the share of rows whose service is certain."""

@@ -21,7 +21,7 @@ from assess.score.blast_radius.bitset import (
 )
 from assess.score.blast_radius.propagation import Impact, Scenarios, propagate
 from assess.score.blast_radius.topology import Graph, arc_key
-from assess.score.blast_radius.uncertain import Sampling
+from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
 
 EXACT = Sampling(seed=1, draws=4000, enumerate_up_to=12, block_mib=64)
@@ -282,6 +282,16 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
         found = getattr(by_level, each.name).tobytes()
         assert getattr(by_step, each.name).tobytes() == found
         assert getattr(side_by_side, each.name).tobytes() == found
+
+
+def test_behind_closed_ways_alone_nothing_goes_down_however_deep():
+    graph = graph_of(2, {(0, 1): 0.0})
+    certain = np.array([[True, False]])
+    undecided = Undecided.of(graph, certain, np.ones((1, 2), bool))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assess.score.blast_radius.undecided.DEEP", -1)
+        found = decide(graph, undecided, EXACT)
+    assert found.p.tolist() == [0.0]
 
 
 def test_what_is_not_among_the_given_nodes_leads_nowhere():

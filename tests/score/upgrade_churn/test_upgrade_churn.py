@@ -529,3 +529,14 @@ def test_row_order_is_irrelevant():
     left, right = score(fleet(**tables)), score(fleet(**mixed))
     pd.testing.assert_frame_equal(left.frame, right.frame)
     assert left.to_dict() == right.to_dict()
+
+
+@pytest.mark.parametrize("state", ["restarting", "paused", "pending"])
+def test_a_replica_that_has_not_ended_is_upgraded_with_its_host(state):
+    engine = {"host_id": "h1", "runtime": "docker", "version": "24.0.7"}
+    row = {"workload_id": "w1", "service_id": "shop", "host_id": "h1"}
+    runs, fails = (
+        score(fleet(engines=[engine], workloads=[row | {"state": word}])).frame
+        for word in ("running", state)
+    )
+    pd.testing.assert_frame_equal(runs, fails)
