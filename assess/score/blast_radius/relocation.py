@@ -114,8 +114,7 @@ def element_changes(
     both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
-    changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, counts
+    return changes.sort_values(PAIR, ignore_index=True), counts
 
 
 def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
@@ -263,9 +262,9 @@ def _moved(
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     fewest, changed, most = (Terms.of(topology, every, level) for level in LEVELS)
     losses = bounded = partial(_bounded_losses, most, sampling)
+    graphs = topology.graphs
     if drawn is not None:
         failing = move_scenarios(changed, drawn)
-        graphs = topology.graphs
         # in one large cycle each reaches the whole fleet
         if (
             not any(graph.uncertain for graph in graphs.values())
@@ -273,11 +272,11 @@ def _moved(
             <= sampling.pairs_most
         ):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
-    levels = {level: losses(topology.graphs[level]) for level in LEVELS}
+    levels = {level: losses(graphs[level]) for level in LEVELS}
     is_open = np.array([*map(ne, fewest.members, most.members)], bool)[changed.element]
     # nobody knows what else fails there: a service loses least where most does, and at most as alone
     for level, known in [*levels.items()] if is_open.any() else ():
-        ends = known if losses is bounded else bounded(topology.graphs[level])
+        ends = known if losses is bounded else bounded(graphs[level])
         little = np.where(is_open, ends.little, known.little)
         much = np.where(is_open, known.most_alone[changed.service], known.much)
         levels[f"{level}, others open"] = known._replace(little=little, much=much)
