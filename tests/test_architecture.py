@@ -145,15 +145,15 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2255,  # a file that a snapshot has lost; copies of the process; what is unknown
+    "core": 2257,  # a file that a snapshot has lost; what is unknown, or not there
     "policy": 659,  # targets are checked word by word
     "reference": 1218,  # what rules ask of builds is read from the rules
     "sources": 2712,  # the only one of several, and mounts in the form of pods, once
     "sources/aws": 417,
-    "sources/answers": 1242,  # of a format that nobody names; Grype, Syft, Clair, clusters
+    "sources/answers": 1243,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
-    "sources/builds": 368,  # packages are read from commands, by name or by the version in it
-    "sources/compose": 793,  # the builds beside it are read too
+    "sources/builds": 372,  # packages are read from commands, by name or by the version in it
+    "sources/compose": 795,  # the builds beside it are read too
     "sources/deploys": 417,  # runs as `gh run list` writes them; what is kept, and its name
     "sources/docker": 1612,  # links, routes and shared networks of running containers
     "sources/edges": 592,
@@ -163,8 +163,8 @@ BUDGETS = {
     "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 122,  # a problem of many rows once
     "sources/hosts": 777,
-    "sources/incidents": 1141,  # of a tool that nobody names, and of any other
-    "sources/joining": 991,  # what sources contradict each other in
+    "sources/incidents": 1140,  # of a tool that nobody names, and of any other
+    "sources/joining": 992,  # what sources contradict each other in
     "sources/kubernetes": 1695,  # what K3s is given
     "sources/managed": 738,
     "sources/marathon": 520,
@@ -182,7 +182,7 @@ BUDGETS = {
     "score/backtest": 329,
     "score/blast_radius": 2830,  # rows are weighed by tiles
     "score/claims": 837,
-    "score/evidence": 780,  # what has ended is of no known version
+    "score/evidence": 773,  # what has ended is of no known version
     "score/experiments": 340,
     "score/incidents": 587,
     "score/readiness": 505,
@@ -191,7 +191,7 @@ BUDGETS = {
     "score/targets": 691,  # missing prices once
     "score/what_next": 1404,
     "figures": 1314,
-    "report": 2153,  # a first screen, records as pages, how predictions held
+    "report": 2151,  # a first screen, records as pages, how predictions held
     "report/explorer": 411,
     "cli": 1947,  # the next step after an init that found nothing; swapped snapshots
     "notebooks": 470,  # the snapshot of the quarter before, where none is named

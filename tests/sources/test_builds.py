@@ -13,7 +13,9 @@ from assess.sources.builds import (
     sources_of,
 )
 from assess.sources.builds.dockerfile import expand, instructions, read_build
+from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
+from assess.sources.run import join
 
 CANARY = "hunter2"
 
@@ -263,6 +265,19 @@ def test_every_package_that_rules_ask_for_is_read(name):
         ("npm install -g corepack@0.34 && corepack enable", "command=npm"),
         ("npm i -g yarn && yarn install", "command=npm"),
         ("python setup.py install", "command=setup.py"),
+        ("apt-get install -y curl=7.88.1-10", "command=pin"),
+        (
+            "apt-get install -y git curl=7.88.1-10+deb12u5",
+            "command=pin-of-release;command=pin",
+        ),
+        ("apt install git:amd64=1:2.25.1-1ubuntu3.11", "command=pin"),
+        ("apt install vim=2:8.1-1ubuntu0.20.04.1", "command=pin-of-release;command=pin"),
+        ("apt-get install -y 'nginx=1.18.*'", "command=pin"),
+        ("apk add --no-cache python3=3.11.8-r0", "command=pin"),
+        ("apk add curl=~8.0 'git>2'", "command=pin"),
+        ("apt-get install -y curl=7 || apt-get install -y curl", ""),
+        ("apt-get install -y -o Dpkg::Options::=--force-confold curl", ""),
+        ("A=1 apt-get install -y curl; B=2 make", ""),
         ("pip install -U setuptools && python setup.py install", "command=system-pip"),
         (f"echo {CANARY}", ""),
     ],
@@ -313,3 +328,28 @@ def test_instructions_keep_their_flags():
     flags = dict(found.flags)
     assert (flags["from"], flags["link"], found.text) == ("x", "", "a b")
     assert expand(r"\$A$B", {"B": "b"}) == "$Ab"
+
+
+def test_a_file_that_compose_builds_is_told_once_as_its_service(tmp_path):
+    (tmp_path / "api").mkdir()
+    (tmp_path / "job").mkdir()
+    text = "FROM debian:12\nENV API_TOKEN=hunter2\nHEALTHCHECK CMD true\n"
+    (tmp_path / "api/Dockerfile").write_text(text)
+    (tmp_path / "job/Dockerfile").write_text("FROM debian:11\n")
+    project = "services: {web: {build: ./api}, worker: {build: ./api}}"
+    (tmp_path / "compose.yaml").write_text(project)
+    place = (tmp_path, Deadline(9))
+    compose = ComposeSource().collect({"path": "compose.yaml"}, *place)
+    files = BuildsSource().follow({"path": "."}, *place, compose.rows)
+    tables, *_ = join([("compose", compose), ("builds", files)], [])
+    built = tables["workloads"][tables["workloads"]["source_kind"].eq("build")]
+    assert sorted(zip(built["service_id"], built["image_ref"], strict=True)) == [
+        ("job", "debian:11"),
+        ("web", "debian:12"),
+        ("worker", "debian:12"),
+    ]
+    # what the file says of its service is of those that Compose builds from it
+    services = tables["services"].set_index("service_id")
+    assert services.loc[["web", "worker"], "secrets_in_image"].all()
+    assert services.loc[["web", "worker"], "health_checked"].all()
+    assert sorted(services.index) == ["job", "web", "worker"]

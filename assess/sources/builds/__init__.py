@@ -41,13 +41,16 @@ class BuildsSource(Source):
     """Reads Dockerfiles: one file, a list, or all below a directory."""
 
     type = "builds"
+    follows = True
 
     def fill(self, asked: Asked) -> None:
         """Read every file; an unreadable file does not affect the others."""
         asked.batch.rows |= {frame: [] for frame in self.fills}
+        told = [row for row in asked.others.get("workloads", ()) if row.get("file")]
         for file, call in each_dump(asked, _CALLED, is_wanted=is_build_file):
+            owners = {row["names"]: None for row in told if file.samefile(row["file"])}
             with call:
-                _read(str(call.row["scope"]), file, call, asked.batch)
+                _read(file, call, asked.batch, [*owners])
 
 
 def is_build_file(file: Path) -> bool:
@@ -57,7 +60,8 @@ def is_build_file(file: Path) -> bool:
     return not name.endswith(ends) and _SUFFIXED.search(name) is not None
 
 
-def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
+def _read(file: Path, call: Call, batch: Batch, owners: list[Names]) -> None:
+    """Add the rows of a file; of services that a Compose file builds from it only their facts."""
     text = read_text(file, call.row, MAX_FILE_BYTES)
     if text is None:
         call.status(call.outcome)
@@ -66,9 +70,10 @@ def _read(scope: str, file: Path, call: Call, batch: Batch) -> None:
     if not build.stages:
         raise ValueError("it has no FROM: it is no Dockerfile")
     names = service_names(build, file)
-    found = workload_rows(build, scope, names)
+    found = [] if owners else workload_rows(build, str(call.row["scope"]), names)
     batch.add("workloads", *call.take(found))
-    batch.add("services", *call.take([service_row(build, names)]))
+    facts = [service_row(build, owner) for owner in owners or [names]]
+    batch.add("services", *call.take(facts))
     hidden = sum(row["image_ref"] is None for row in found)
     call.count(unmapped_n=build.unread_n + hidden, redacted_n=len(build.settings))
     if hidden:

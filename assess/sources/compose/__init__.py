@@ -125,16 +125,18 @@ def _fill(batch: Batch, project: Project, enabled: list[str]) -> tuple[int, Row]
 def _build_rows(project: Project, name: str, names: Names) -> Rows:
     declared = project.services[name].get("build") or {}
     text_ = declared.get("text")
+    file = None if text_ else declared.get("file")
     try:
-        if not text_ and declared.get("file"):
-            text_ = project.limits.read(declared["file"])
+        if file:
+            text_ = project.limits.read(file)
         build = read_build(text_ or "", declared.get("args"))
     except FileNotFoundError:  # a Compose file that was copied alone
         return []
     except (OSError, ValueError) as error:
         project.note(f"the build of {name} cannot be read", error)
         return []
-    return workload_rows(build, f"{project.name}/{name}", names)
+    found = workload_rows(build, f"{project.name}/{name}", names)
+    return [row | {"file": file} for row in found]
 
 
 def _unknown(project: Project, batch: Batch, unread: Row, idle: list[str]) -> Row:

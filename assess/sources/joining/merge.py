@@ -118,6 +118,7 @@ class _Resolver:
         row.setdefault("source", type_of(label))
         if frame == "dependencies":
             return self._edge(label, row)
+        row.pop("file", None)
         names = tuple(row.pop("names", None) or ())
         if frame in BEARING:
             match = self.identity.bearer(label, names)

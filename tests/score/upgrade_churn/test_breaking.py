@@ -886,8 +886,8 @@ def test_every_change_has_a_version_or_a_day_and_a_source():
         for row in changes(product):
             assert row["source"], row
             is_of_tables = row["change_id"] in TABLES or row["product"] == "system"
-            is_unread = row["change_id"].endswith("-unread")
-            assert row["version"] or row["by"] or is_of_tables or is_unread, row
+            is_of_any = row["change_id"].endswith(("-unread", "-pin", "-pin-of-release"))
+            assert row["version"] or row["by"] or is_of_tables or is_of_any, row
 
 
 # asked as a whole: what the target runs at all
@@ -1313,6 +1313,18 @@ def built(image, settings):
             "ubuntu:24.04",
             {"UBUNTU-22.04-packages": "will"},
         ),
+        (
+            "debian:11",
+            "command=pin;command=pin-of-release",
+            "debian:12",
+            {"DEBIAN-pin-of-release": "will"},
+        ),
+        ("ubuntu:22.04", "command=pin", "ubuntu:24.04", {"UBUNTU-pin": "may"}),
+        ("ubuntu:24.04", "command=pin", "ubuntu:24.04", {}),
+        ("alpine:3.18", "command=pin", "alpine:3.19", {"ALPINE-LINUX-pin": "may"}),
+        # of an official image without a system in its tag the base is known by its version
+        ("ruby:2.7.6", "PostgreSQL=13", "debian:12", {"DEBIAN-12-packages": "will"}),
+        ("rust:1.75-slim", "OpenJDK=17", "debian:13", {"DEBIAN-13-packages": "will"}),
         # the lists of some images are known, those of others are not
         (
             "postgres:13-bullseye",
