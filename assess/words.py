@@ -29,8 +29,11 @@ NONE = "-"
 # columns in which an empty cell does not mean that nobody knows, and what it is in words
 _FILE = Path(__file__).with_name("absent.csv")
 ABSENT = dict(pd.read_csv(_FILE, index_col=0, keep_default_na=False)["word"])
-# columns with no value in rows where another column has this word, which is the reason
-ABSENT_WHERE = {"versions_behind": ("basis", "prospective from target")}
+# columns with no value in rows where another column has such a word, which is the reason
+ABSENT_WHERE = {"versions_behind": ("basis", ["prospective from target"])}
+ABSENT_WHERE |= dict.fromkeys(
+    ["column", "before", "after"], ("change", ["added", "removed"])
+)
 ROWS_SHOWN = 20
 # of kinds of elements, and patterns in the names of elements and components
 ELEMENT_KINDS = {"az": "zone", "base_image": "base image", "ext": "outside"}
@@ -315,10 +318,10 @@ def _head(name: Any) -> str:
 def _absent(head: str, table: DataFrame) -> Iterable[str]:
     """Return by row what an empty cell of a column means."""
     word = ABSENT.get(head, UNKNOWN)
-    other, reason = ABSENT_WHERE.get(head, ("", ""))
+    other, reasons = ABSENT_WHERE.get(head, ("", []))
     if other not in table:
         return repeat(word, len(table))
-    return [NONE if value == reason else word for value in table[other]]
+    return [NONE if value in reasons else word for value in table[other]]
 
 
 def _cells(column: Series, head: str, absent: Iterable[str]) -> list[str]:

@@ -108,6 +108,12 @@ def test_a_service_without_an_engine_is_not_behind_a_version():
     assert [row[0] for row in shown(table)[1:]] == ["-", "2", "unknown"]
 
 
+def test_a_row_that_came_or_went_has_no_column_that_changed():
+    change = pd.DataFrame({"change": ["added", "changed"], "column": [None, "tier"]})
+    change["before"] = pd.Series([None, None], dtype="str")
+    assert shown(change)[1:] == [["added", "-", "-"], ["changed", "tier", "unknown"]]
+
+
 def test_an_index_that_only_counts_is_left_out():
     table = pd.DataFrame({"x": [1, 2, 3]})
     assert shown(table[table["x"] > 1]) == [["x"], ["2"], ["3"]]

@@ -145,11 +145,10 @@ def _declarations(directory: Path) -> Iterator[Table]:
         own = file.relative_to(directory)
         if file.name == "Chart.yaml":
             note(f"{own.parent} is a chart: add what `helm template` makes of it")
+        # the files of a project of Compose are called alike
+        home = (*own.parts[:-1], own.name * ("compose" not in own.name))
         for kind in _signs_in(file):
-            key = own.parts[:-1][:1]
-            if kind == "compose":  # the files of a project are called alike
-                key = (*own.parts[:-1], own.name * ("compose" not in own.name))
-            found.setdefault((kind, *key), []).append(own)
+            found.setdefault((kind, *home * (kind == "compose")), []).append(own)
     for (kind, *_), files in found.items():
         reason = f"what files declare for {kind}"
         # at the top the files themselves, but units need those beside them
@@ -157,7 +156,7 @@ def _declarations(directory: Path) -> Iterator[Table]:
         paths = sorted(p.as_posix() for p in places if not {*p.parents} & places)
         if kind == "compose":
             # the shortest name is the one that Compose takes, or that the others refine
-            first, *others = sorted(files, key=lambda file: (len(file.name), file.name))
+            first, *others = sorted(files, key=lambda file: len(file.name))
             reason = ", not ".join(["a Compose project", *(f.name for f in others)])
             paths = [first.as_posix()]
         yield reason, {"type": kind, "path": paths if paths[1:] else paths[0]}
@@ -181,10 +180,13 @@ def _signs_in(file: Path) -> list[str]:
         return []
     with file.open("rb") as opened:
         head = f"{file.name}\n{opened.read(_HEAD_BYTES).decode(errors='replace')}"
-    signs = {kind: row["sign"] for kind, row in built_in().items() if "sign" in row}
     # Helm has to render a template of a chart first
     is_chart = "{{" in head and any((p / "Chart.yaml").exists() for p in file.parents)
-    return [k for k, sign in signs.items() if not is_chart and re.search(sign, head)]
+    return [
+        kind
+        for kind, row in built_in().items()
+        if not is_chart and "sign" in row and re.search(row["sign"], head)
+    ]
 
 
 def _aws() -> Iterator[Table]:

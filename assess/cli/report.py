@@ -131,7 +131,7 @@ def _notebooks(
     """Run the notebooks on the snapshot for the appendix."""
     from assess import notebooks
     from assess.report import Appendix
-    from assess.report.printing import browser
+    from assess.report.render import browser
 
     browser()  # fail before a minute of work
     values = {"snapshot": path, "previous_snapshot": before or path}

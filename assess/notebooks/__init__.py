@@ -13,10 +13,11 @@ import nbformat
 from assess import store
 from assess.config import data_path
 from assess.errors import AssessError, with_nearest
-from assess.notebooks.conventions import Deviation, check
 from assess.notebooks.files import (
     KERNELSPEC,
     LANGUAGE_INFO,
+    Deviation,
+    check,
     find,
     fragment,
     has_parameters,

@@ -16,8 +16,7 @@ from assess.policy.targets import STAY
 from assess.report import cards
 from assess.report.changes import changed_checks
 from assess.report.model import Table, in_words, table_of
-from assess.report.printing import on_one_page
-from assess.report.render import document, render_page
+from assess.report.render import document, on_one_page, render_page
 from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by

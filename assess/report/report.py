@@ -23,8 +23,8 @@ from assess.report.model import (
     anchor,
     slug,
 )
-from assess.report.printing import pdf
 from assess.report.record import Links, decision_record, record_page, written_before
+from assess.report.render import pdf
 from assess.score.assessment import Assessment
 from assess.score.backtest import Backtest
 from assess.score.claims import Claims

@@ -97,8 +97,9 @@ def cover_others(
         hint = (
             f"{kind} files were not read, such as {found[0]}: rename those that are dumps"
         )
-        row = asked.batch.cover(name, f"{kind} files", status, hint=hint, rows=0)
-        row["expected"] = len(found)
+        asked.batch.cover(
+            name, f"{kind} files", status, hint=hint, rows=0, expected=len(found)
+        )
 
 
 def each_dump(

@@ -125,7 +125,14 @@ DECLARED = {
 }
 
 
-DEPLOYED = ["deploy/alerts", "deploy/base", "deploy/dumps", "deploy/flux"]
+DEPLOYED = [
+    "deploy/alerts",
+    "deploy/base",
+    "deploy/dumps",
+    "deploy/flux",
+    "web-service.yml",
+    "web.yaml",
+]
 
 
 def write(place, files):
@@ -139,10 +146,9 @@ def test_init_finds_what_files_declare(call, machine, tmp_path):
     told = call("init").stderr
     assert "chart is a chart: add what `helm template` makes of it" in told
     assert tables(tmp_path / "assess.toml") == [
-        {"type": "kubernetes", "path": ["web-service.yml", "web.yaml"]},
-        {"type": "containerapps", "path": "apps"},
-        {"type": "traces", "path": "calls"},
         {"type": "kubernetes", "path": DEPLOYED},
+        {"type": "containerapps", "path": "apps"},
+        {"type": "traces", "path": ["calls", "spans"]},
         {"type": "ansible", "path": "facts"},
         {"type": "nomad", "path": "jobs"},
         {"type": "vms", "path": "machines"},
@@ -151,7 +157,6 @@ def test_init_finds_what_files_declare(call, machine, tmp_path):
         {"type": "deploys", "path": "releases"},
         {"type": "cloudrun", "path": "run"},
         {"type": "answers", "path": "scans"},
-        {"type": "traces", "path": "spans"},
         {"type": "ecs", "path": "stack/aws"},
         {"type": "backstage", "path": "team"},
         {"type": "podman", "path": "units"},

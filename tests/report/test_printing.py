@@ -7,7 +7,7 @@ from browsers import CHROMIUM
 from fleets import ROOT
 
 from assess.errors import AssessError
-from assess.report import Appendix, printing
+from assess.report import Appendix, render
 
 ARTEFACTS = ROOT / ".artefacts" / "report"
 
@@ -15,15 +15,15 @@ ARTEFACTS = ROOT / ".artefacts" / "report"
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="apt-get install -y chromium")
 def test_the_pdf_has_contents_with_the_pages_on_which_they_begin(hostile, monkeypatch):
     asked = []
-    real = printing._printed
+    real = render._printed
     monkeypatch.setattr(
-        printing,
+        render,
         "_printed",
         lambda program, html, place: asked.append(html) or real(program, html, place),
     )
     told = hostile.to_pdf([Appendix("notebook-01", "1 · A notebook", "<p>It ran.</p>")])
     assert told.startswith(b"%PDF-")
-    begins = printing.starts(told)
+    begins = render.starts(told)
     wanted = [*(section.id for section in hostile.sections), "notebook-01"]
     numbers = [begins[anchor] for anchor in wanted]
     assert numbers == sorted(numbers)
@@ -61,4 +61,4 @@ def test_without_a_font_it_does_not_print_blank_pages(hostile, monkeypatch, tmp_
 
 
 def test_a_pdf_that_cannot_be_read_has_no_page_numbers():
-    assert printing.starts(b"%PDF-2.0 written in another way") == {}
+    assert render.starts(b"%PDF-2.0 written in another way") == {}

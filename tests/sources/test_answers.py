@@ -258,6 +258,17 @@ def test_a_date_for_answers_without_one(tmp_path):
     assert "question" in row["hint"]
 
 
+def test_only_a_flag_takes_yes_and_no_for_true_and_false(tmp_path):
+    lines = [
+        "service,question,answer",
+        "shop,services.owner,NO",
+        "shop,services.public,no",
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    owner, public = read("csv", "a.csv", tmp_path).rows["services"]
+    assert (owner["owner"], public["public"]) == ("NO", False)
+
+
 def test_an_own_table_comes_before_ours(tmp_path):
     (tmp_path / "own.csv").write_text("tool,match,target\ncsv,^Q7$,team.owner\n")
     (tmp_path / "a.csv").write_text("service,question,risk\nshop,Q7,low\n")

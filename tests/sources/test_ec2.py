@@ -251,6 +251,15 @@ def test_each_call_has_a_row_and_what_was_not_handed_over_is_told(dumps):
     assert "aws autoscaling describe-scaling-activities" in lost["hint"]
 
 
+def test_a_file_that_no_call_is_known_by_is_told(dumps):
+    (dumps / "describe-instances.json").rename(dumps / "machines.json")
+    (dumps / "ecs-list-clusters.json").write_text("{}")  # of another source
+    (dumps / "notes.json").write_text('{"a": 1}')
+    rows = {row["call"]: row for row in collect(dumps).coverage}
+    assert rows["notes.json"]["status"] == "not_configured"
+    assert not rows.keys() & {"machines.json", "ecs-list-clusters.json"}
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
     [

@@ -31,6 +31,7 @@ from assess.sources.values import Texts, dicts, dig, id_of, moment, text
 RISKS = ("red", "yellow", "green", "unknown")  # the worst first
 _RISK_WORDS = vocabulary("answers", "risks")
 _VERDICTS = vocabulary("answers", "verdicts")
+_FLAGS = {word: verdict == "green" for word, verdict in _VERDICTS.items()}
 _CHECK_ID = re.compile(r"[a-z_]+\.[a-z_]+")
 _COLUMNS = headers("answers")
 
@@ -171,9 +172,9 @@ def placed(row: Row) -> FrameRow:
     if frame != "services" or column not in frames.columns(frame) or not row["answer"]:
         return "answers", row
     answer = row["answer"]
-    verdict = _VERDICTS.get(answer.lower())
-    value = verdict == "green" if verdict else answer
-    return frame, {"names": row["names"], column: value, "source_ref": row["source"]}
+    if frames.columns(frame)[column].dtype == "bool":
+        answer = _FLAGS.get(answer.lower(), answer)
+    return frame, {"names": row["names"], column: answer, "source_ref": row["source"]}
 
 
 def _stated(name: str, confidence: float = 0.8) -> Name:

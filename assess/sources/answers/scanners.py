@@ -76,8 +76,7 @@ def of_docker_bench(report: Row, context: Context) -> FrameRows:
         frame, _, column = rule.target.partition(".")
         if frame in ("engines", "images", "services"):
             number_or_text = int(value) if value.isdigit() else value
-            column_value = {"true": True, "false": False}.get(value, number_or_text)
-            engine[column] = column_value
+            engine[column] = {"true": True, "false": False}.get(value, number_or_text)
             continue
         for item in map(str.strip, texts(test, "items")):
             about: About = (("container", context.host_id, item),)

@@ -19,6 +19,7 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 ATTEMPTS = 8  # of one request; the SDK waits longer after each
 
+_UNNAMED = "not read: no call is in its name, and no answer to one in it"
 _CALL_NAME = re.compile(r"(?<![a-z])(?:batch-get|describe|get|list)-[a-z0-9-]+")
 # Calls of two services with one name, by the keys that tell their answers apart.
 _SAME_NAME = vocabulary("aws", "calls of one name")
@@ -233,17 +234,12 @@ class DumpPlace(Place):
 
     def ask(self, service: str, call: str, key: str, **_: Any) -> Rows | None:
         """List the objects in the files of a call; only the first time."""
-        is_again = self.has_asked(service, call)
+        files = [] if self.has_asked(service, call) else self.files
         asked = self.call(service, call)
-        if is_again:
-            return [] if asked.has_answer else None
         name = call.replace("_", "-")
         objects = []
-        answers = {file: self._read(file, name, key) for file in self.files}
-        for file, answer in answers.items():
-            if answer is None:
-                continue
-            documents, reading = answer
+        answers = {f: found for f in files if (found := self._read(f, name, key))}
+        for file, (documents, reading) in answers.items():
             self.used.add(file)
             age = max(reading.get("age_hours", 0.0), asked.row.get("age_hours", 0.0))
             asked.note(age_hours=age)
@@ -255,7 +251,7 @@ class DumpPlace(Place):
                 if not documents:
                     hint = f"{file.name} is not what `aws {asked.row['call']}` prints"
                     raise ForeignAnswerError(hint)
-        if not any(answers.values()):
+        if files and not answers:
             printed = f"hand over {name}.json, the output of `aws {asked.row['call']}`"
             asked.status("not_configured", printed)
         return objects if asked.has_answer else None
@@ -265,6 +261,13 @@ class DumpPlace(Place):
     ) -> Rows | None:
         """List the objects in the files of a call, for any parameters; only the first time."""
         return self.ask(service, call, key)
+
+    def skip_unlisted(self) -> None:
+        """Cover the calls that were not made, and the files that none is known by."""
+        super().skip_unlisted()
+        for file in self.files:
+            if file not in self.used and not _named(file):
+                self.batch.cover(self.scope, file.name, "not_configured", hint=_UNNAMED)
 
     def contents(self, file: Path) -> tuple[Rows, Row]:
         """Return the objects of a JSON file, and the columns of coverage about its reading."""
@@ -277,19 +280,22 @@ class DumpPlace(Place):
     def _read(self, file: Path, name: str, key: str) -> tuple[Rows, Row] | None:
         """Read the answers to a call in a file; None for a file of another call."""
         # The name of the file tells the call, else the keys in it.
-        named = _CALL_NAME.search(file.stem.lower().replace("_", "-"))
-        if named and named[0] != name and not named[0].startswith(f"{name}-"):
-            return None
-        if file.suffix.lower() not in JSON_SUFFIXES:
+        named = _named(file)
+        is_other = named and not f"{named[0]}-".startswith(f"{name}-")
+        if is_other or file.suffix.lower() not in JSON_SUFFIXES:
             return None
         values, reading = self.contents(file)
         shown = key or _WHOLE.get(name)
         documents = [d for d in values if shown in d or (named and not key)]
-        others = [other for other in _SAME_NAME.get(name, "").split() if other != key]
-        is_other = any(other in d for d in values for other in others)
+        others = {*_SAME_NAME.get(name, "").split()} - {key}
+        is_other = any(others & d.keys() for d in values)
         if not documents and (is_other or not named):
             return None
         return documents, reading
+
+
+def _named(file: Path) -> re.Match[str] | None:
+    return _CALL_NAME.search(file.stem.lower().replace("_", "-"))
 
 
 def written_call(service: str, call: str) -> str:
