@@ -292,6 +292,7 @@ _READ: dict[str, Callable[..., Any]] = {
     "cell": lambda value, *path: cell(value, *path) or None,
     "count": integer,
     "host": lambda value, *path: dig(value, *path) == "host",
+    "leaf": leaf,
     # zero is no limit
     "limit": lambda value, *path: integer(value, *path) or None,
     "list": lambda value, *path: tuple(texts(value, *path)),

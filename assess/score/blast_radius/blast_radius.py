@@ -207,7 +207,7 @@ def score_blast_radius(
     ``impact(x) = sum_j c_j P(j down | x failed) / sum_j c_j``. A fleet without any criticality
     loses none. The failed service counts itself. ``lo`` and ``hi`` take every uncertain edge, every
     replica of unknown state and every service of unknown place at their best and worst; ``hi`` also
-    takes every call that no source would have seen (`unseen.with_unseen`). It is what can be reached;
+    takes every call that no source would have seen (`with_unseen`). It is what can be reached;
     ``impact`` is what is expected, and ``next_lo, next_hi`` hold what one failure will take, in
     nine of ten cases (``simulation.level``).
 

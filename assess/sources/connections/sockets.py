@@ -9,7 +9,7 @@ from typing import Any
 
 from assess.linear import Linear
 from assess.sources.csv_records import vocabulary
-from assess.sources.values import dicts, dig, integer, moment, text
+from assess.sources.values import dicts, dig, integer, moment, picked, text
 
 ANY = "*"  # every address of the host
 Endpoint = tuple[str, int]  # address and port; port 0 is any
@@ -225,21 +225,22 @@ def _of_row(row: Any, names: dict[int, str]) -> Socket | str | None:
     """Read a row of osquery, whose values are all text."""
     if not isinstance(row, dict):
         return None
-    address = text(row, "local_address") or text(row, "address")
-    port = integer(row, "local_port") or integer(row, "port")
+    own = picked(row, "osquery socket")
+    address = own["address"] or ""
+    port = own["port"]
     if not address and not port:
-        return "no socket of the internet" if text(row, "family") == "1" else None
+        return "no socket of the internet" if own["family"] == "1" else None
     local = plain(address)
     if not port or port > MAX_PORT or local is None:
         return "no port" if local and not port else None
-    pid = integer(row, "pid") or 0
-    name = text(row, "name") or text(row, "process_name") or names.get(pid, "")
-    state = text(row, "state").upper()
+    pid = own["pid"] or 0
+    name = own["name"] or names.get(pid, "")
+    state = own["state"].upper()
     if state in _HALF_OPEN:
         return "half open"
-    remote = plain(text(row, "remote_address")) or ANY
-    remote_port = integer(row, "remote_port") or 0
+    remote = plain(own["remote_address"]) or ANY
+    remote_port = own["remote_port"] or 0
     is_listening = state in _LISTENING or not 0 < remote_port <= MAX_PORT
     peer = None if is_listening else (remote, remote_port)
-    protocol = "udp" if text(row, "protocol") == "17" else "tcp"
+    protocol = "udp" if own["protocol"] == "17" else "tcp"
     return Socket((local, port), peer, Process(name[:MAX_NAME], pid), protocol)

@@ -12,7 +12,7 @@ from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
-from assess.sources.base import Asked, Batch, Call, Row, Source, paths_of
+from assess.sources.base import Asked, Batch, Call, Source, paths_of
 from assess.sources.csv_records import lookup, rows
 from assess.sources.deadline import in_threads
 from assess.sources.docker.client import (
@@ -76,10 +76,7 @@ class DockerSource(Source):
     """Docker engine: one per ``[[source]]`` when live, any number from dumps."""
 
     type = "docker"
-
-    def check(self, options: Row) -> list[str]:
-        """List what is wrong with the options."""
-        return problems_of(self, options)
+    check = problems_of
 
     def fill(self, asked: Asked) -> None:
         """Read one engine, or the dumps of several; a probe makes the calls that list things."""

@@ -32,6 +32,7 @@ from assess.sources.values import (
     dig,
     integer,
     joined,
+    leaf,
     moment,
     picked,
     text,
@@ -269,7 +270,7 @@ def _addresses(instance: Row) -> str | None:
 
 def _system(instance: Row, image: Row) -> Row:
     """Return the operating system: by the name of the image, else by what is billed."""
-    name = text(image, "Name").rpartition("/")[2]
+    name = leaf(image, "Name")
     for row in rows("ec2/systems"):  # by the names that their makers give to images
         if match := re.search(row["image"], name):
             return system_of(row["system"], row["version"] or match[1])

@@ -19,6 +19,7 @@ from assess.sources.values import (
     dicts,
     dig,
     integer,
+    leaf,
     picked,
     quantity,
     table,
@@ -293,7 +294,7 @@ def _deploys(revisions: Rows) -> Iterator[Deploy]:
 def _digests(item: Row, revisions: Rows) -> Texts:
     """Return the digests that the newest revision runs, by container; ``""`` is a lone one."""
     latest = text(item, "status", "latestReadyRevisionName")
-    latest = latest or text(item, "latestReadyRevision").rpartition("/")[2]
+    latest = latest or leaf(item, "latestReadyRevision")
     refs = {}
     for revision in revisions:
         if _place(revision).id != latest:

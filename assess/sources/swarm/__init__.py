@@ -22,10 +22,7 @@ class SwarmSource(ListSource):
     type = "swarm"
     lists = tuple(Listing(kind, (kind,)) for kind in ("nodes", "services", "tasks"))
     to_batch = staticmethod(to_batch)
-
-    def check(self, options: Row) -> list[str]:
-        """List problems of the options."""
-        return problems_of(self, options)
+    check = problems_of
 
     def sort(self, document: Any) -> Sorted:
         """Sort services, nodes and tasks by their keys."""

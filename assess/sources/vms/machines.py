@@ -14,7 +14,7 @@ from assess.sources.values import (
     dicts,
     dig,
     joined,
-    moment,
+    leaf,
     picked,
     text,
 )
@@ -123,8 +123,7 @@ def of_form(form: str, entry: Row, place: str) -> Machine | None:
 
 def of_gcloud(entry: Row, place: str) -> Machine:
     """Read an instance of Compute Engine; its metadata may hold secrets and is not read."""
-    az = text(entry, "zone").rpartition("/")[2]
-    kind = text(entry, "machineType").rpartition("/")[2]
+    own = picked(entry, "google machine")
     interfaces = dicts(entry, "networkInterfaces")
     addresses = [text(interface, "networkIP") for interface in interfaces]
     for interface in interfaces:
@@ -135,12 +134,10 @@ def of_gcloud(entry: Row, place: str) -> Machine:
     facts = {
         "provider": "gcp",
         "account": project[1] if project else None,
-        "region": az.rpartition("-")[0],
-        "az": az,
-        "instance_type": kind,
-        "launched_at": moment(entry, "creationTimestamp"),
+        "region": own["az"].rpartition("-")[0],
+        **own,
         "addresses": joined(addresses),
-        **_gcloud_size(kind),
+        **_gcloud_size(own["instance_type"]),
         **_licence(entry),
         **power(text(entry, "status")),
     }
@@ -158,7 +155,7 @@ def _licence(entry: Row) -> Row:
     """Name the system by the licence of the boot disk, such as ``debian-11-bullseye``."""
     for disk in dicts(entry, "disks"):
         for licence in disk.get("licenses") or ():
-            words = cell(licence).rpartition("/")[2]
+            words = leaf(licence)
             if found := _IN_LICENCE.match(words):
                 number = found[2]
                 is_short = found[1] == "ubuntu" and len(number) == 4  # 2204
