@@ -43,11 +43,12 @@ def claims(result: Claims, pictures: Pictures) -> Section:
     frame["measured"] = [_measured(row) for row in frame.to_dict("records")]
     frame["needs"] = frame["needs"].replace("", "–")
     counts = frame["verdict"].value_counts()
-    tally = sentence_list(f"{counts.get(word, 0)} are {word}" for word in VERDICTS)
+    supported, refuted, undecided = (counts.get(word, 0) for word in VERDICTS)
     text = (
         "One article called containers in production a history of failure; another replied point "
-        f"by point. Of their {len(frame)} claims, {tally} on this fleet. A claim is decided only "
-        "if its whole interval lies on one side of the bound. Without data it stays undecided."
+        f"by point. Of their {len(frame)} claims, this fleet supports {supported}, refutes "
+        f"{refuted} and leaves {undecided} undecided. A claim is decided only if its whole "
+        "interval lies on one side of the bound. Without data it stays undecided."
     )
     rows = frame.to_dict("records")
     cards = [_card(result, row) for row in rows]

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess import figures
+from assess.errors import counted
 from assess.report.model import (
     Column,
     Part,
@@ -49,8 +50,8 @@ def changes(
     text = [
         f"Both quarters ({was} and {now}) use the same policy "
         f"({scores.provenance.policy_hash}) and the same reference facts. Every difference below "
-        f"comes from the fleet ({kinds.get('fleet', 0)} answers changed) or from the evidence "
-        f"({kinds.get('evidence', 0)} answers became known or unknown)."
+        f"comes from the fleet ({counted(kinds.get('fleet', 0), 'answer')} changed) or from the "
+        f"evidence ({counted(kinds.get('evidence', 0), 'answer')} became known or unknown)."
     ]
     parts: list[Part] = [
         table_of("label-changes", label_changes(scores, earlier), was=was, now=now),

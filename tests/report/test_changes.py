@@ -1,6 +1,7 @@
 """Why something changed: the fleet, the evidence, its rivals, the policy or the facts."""
 
 import copy
+import re
 from functools import cache
 
 import pandas as pd
@@ -50,6 +51,10 @@ def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
     ]
     others = table.drop(["store-locator", "feature-flags"])
     assert set(others["because"]) <= {"other candidates"}
+    text = report.to_markdown()
+    assert re.search(
+        r"the fleet \(1 answer changed\) or from the evidence \(1 answer became", text
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1357,6 +1357,47 @@ def test_a_build_may_have_a_dropped_package_from_lists_of_its_own(sources, expec
     assert certainties(target="debian:13", **asked)["DEBIAN-13-packages"] == expected
 
 
+@pytest.mark.parametrize(("target", "n"), [("25.0.5", 1), ("26.1.2", 1), ("26.1.3", 0)])
+def test_a_regression_ends_with_the_release_that_mends_it(target, n):
+    engine = {"version": "24.0.7"}
+    workload = {"settings": "network-internal=shop"}
+    asked = one_workload(engine, workload=workload)
+    table = breaks(asked, [goal_of(f"docker:{target}")])
+    assert table["why"].str.startswith("a name server inside").sum() == n
+
+
+@pytest.mark.parametrize(
+    ("image", "setting", "target", "expected"),
+    [
+        # deprecated in 7, gone in 8
+        (
+            "elasticsearch:6.8",
+            "discovery.zen.no_master_block",
+            "elasticsearch:7.17",
+            None,
+        ),
+        (
+            "elasticsearch:7.17",
+            "discovery.zen.no_master_block",
+            "elasticsearch:8.5",
+            "will",
+        ),
+        # what has no dot in its name is no setting
+        ("elasticsearch:7.17", "processors", "elasticsearch:8.5", None),
+        # the image passes on the variables in its list alone
+        ("kibana:6.8", "ELASTICSEARCH_URL", "kibana:7.17", "may"),
+        ("kibana:7.17", "XPACK_SECURITY_ENABLED", "kibana:8.5", "may"),
+        ("kibana:7.17", "XPACK_MONITORING_ENABLED", "kibana:8.5", None),
+    ],
+)
+def test_an_image_drops_settings_of_its_environment(image, setting, target, expected):
+    asked = built(image, f"env.{setting}=1")
+    asked["workload"]["source_kind"] = "container"
+    table = breaks(one_workload(**asked), [goal_of(target)])
+    hits = table[table["what"].eq(f"variable env.{setting}")]
+    assert [*hits["certainty"]] == ([expected] if expected else [])
+
+
 def test_an_image_drops_what_a_build_asks_of_it():
     asked = built("php:8.3-fpm", "extension=imap;extension=gd")
     assert certainties(target="php:8.4", **asked)["PHP-8.4-extensions"] == "will"
