@@ -106,6 +106,19 @@ def test_who_hides_one_of_a_mean_moves_neither_end_inwards():
         assert found.hi >= whole.hi
 
 
+# the same range of all has no spread of its own, and whoever hides all of them hides theirs
+@pytest.mark.parametrize("hidden", [[0], [0, 1], [1, 2], [0, 1, 2]])
+@pytest.mark.parametrize("points", [[0.4, 0.5, 4.0], [0.7, 0.7, 0.3], [5.0, 5.0, 1.0]])
+def test_hiding_several_of_a_mean_moves_neither_end_inwards(points, hidden):
+    known = pd.DataFrame({"n": 1, "point": points, "lo": points, "hi": points})
+    whole = mean(known, level=0.95).interval
+    some = known.copy()
+    some.loc[hidden, ["point", "lo", "hi"]] = [0.8, 0.3, 8.7]
+    found = mean(some, level=0.95).interval
+    assert found.lo <= whole.lo
+    assert found.hi >= whole.hi
+
+
 def test_counts_are_added_row_by_row():
     table = pd.DataFrame({"yes": [3, 1], "no": [2, 0]})
     assert added(table, {"yes": "no"}).to_numpy().tolist() == [[5, 2], [1, 0]]
@@ -780,11 +793,20 @@ def by_hand(table):
             hi = min(hi / table["found"].iloc[0], 1)
         return yes / (yes + no), lo, hi
     if "point" in table:
-        cells = {c: np.repeat(table[c], table["n"]) for c in ("point", "lo", "hi")}
-        t = stats.t.ppf(0.975, table["n"].sum() - 1) / np.sqrt(table["n"].sum())
-        lo = min(max(cell.mean() - t * cell.std(), 0) for cell in cells.values())
-        hi = max(cell.mean() + t * cell.std() for cell in cells.values())
-        return cells["point"].mean(), lo, hi
+        each = table.loc[table.index.repeat(table["n"])]
+        t = stats.t.ppf(0.975, len(each) - 1) / np.sqrt(len(each))
+        cells = [each["point"]]
+        # those whose middle is above a cut are high, the others low
+        middle = (each["lo"] + each["hi"]) / 2
+        for cut in {-1.0, *middle[each["lo"] < each["hi"]]}:
+            alike = middle.eq(cut).to_numpy().nonzero()[0]
+            for n in range(len(alike) + 1):
+                is_high = middle.gt(cut)
+                is_high.iloc[alike[:n]] = True
+                cells.append(each["hi"].where(is_high, each["lo"]))
+        lo = min(max(cell.mean() - t * cell.std(), 0) for cell in cells)
+        hi = max(cell.mean() + t * cell.std() for cell in cells)
+        return each["point"].mean(), lo, hi
     counts = ["incidents", "service_months"]
     if "platform" in table:
         known = ~table["platform"].isin(["unknown", "unassigned"])

@@ -256,8 +256,9 @@ def test_a_file_that_no_call_is_known_by_is_told(dumps):
     (dumps / "ecs-list-clusters.json").write_text("{}")  # of another source
     (dumps / "notes.json").write_text('{"a": 1}')
     rows = {row["call"]: row for row in collect(dumps).coverage}
-    assert rows["notes.json"]["status"] == "not_configured"
-    assert not rows.keys() & {"machines.json", "ecs-list-clusters.json"}
+    assert rows["files"]["status"] == "not_configured"
+    assert rows["files"]["expected"] == 1
+    assert "such as notes.json" in rows["files"]["hint"]
 
 
 @pytest.mark.parametrize(

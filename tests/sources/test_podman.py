@@ -118,7 +118,7 @@ def test_a_quadlet_whose_container_was_seen_counts_once(batch):
 def test_a_quadlet_alone_has_no_host_and_an_image_of_another_is_unknown(batch):
     row = workload(batch, "systemd-mirror")
     told = ("host_id", "image_ref", "memory_unlimited", "host_network", "user_root")
-    assert [row[name] for name in told] == [None, None, None, True, None]
+    assert [row[name] for name in told] == [None, None, False, True, None]
     assert {host["host_id"] for host in batch.rows["hosts"]} == {"forge-1"}
 
 

@@ -288,3 +288,21 @@ def test_secrets_are_variables_and_an_entry_point_names_services(tmp_path):
     assert by_name(batch)["systemd-front"]["env_names_n"] == 2
     (found,) = batch.rows["dependencies"]
     assert found["dst"] == "ext:ledger.example"
+
+
+@pytest.mark.parametrize(
+    ("container", "service", "limit", "is_unlimited"),
+    [
+        ("", "MemoryMax=1G\n", 1 << 30, False),
+        ("Memory=64m\n", "MemoryMax=1G\n", 64 << 20, False),
+        ("", "MemoryMax=10%\n", None, None),
+        ("", "Restart=always\n", None, True),
+    ],
+)
+def test_the_memory_of_the_unit_is_that_of_its_container(
+    tmp_path, container, service, limit, is_unlimited
+):
+    unit = f"[Container]\nImage=web:1\n{container}[Service]\n{service}"
+    [row] = collect(tmp_path, {"web.container": unit}).rows["workloads"]
+    assert row["memory_limit_bytes"] == limit
+    assert row["memory_unlimited"] is is_unlimited

@@ -166,7 +166,7 @@ def _failing(topology: Topology, level: str) -> Scenarios:
 def _with_unnamed(topology: Topology) -> Scenarios:
     """Return the failure of each element at worst, then of each place without a name."""
     element, node = topology.initial_failures["hi"]
-    unnamed = topology.unnamed
+    unnamed = topology.unnamed()
     first = len(topology.elements)
     n = first + len(unnamed)
     scenario = np.append(element, np.arange(first, n))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from operator import ne
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, MultiIndex, Series
+from pandas import DataFrame, MultiIndex
 
 from assess.frames import surely
 from assess.inventory import Inventory
@@ -53,8 +55,7 @@ def landing(topology: Topology, target: Table) -> dict[str, str]:
         placed = topology.placement
         clusters = placed.loc[placed["element_kind"] == "cluster", "element"]
         # the first by name of the largest ones
-        largest = clusters.mode().astype("str").tolist()
-        named["cluster"] = (largest or ["new cluster"])[0]
+        named["cluster"] = next(iter(clusters.mode()), "new cluster")
     return named
 
 
@@ -74,10 +75,11 @@ def spread_replicas(
 
 def element_changes(
     inventory: Inventory, policy: Policy, topology: Topology, target: Table
-) -> tuple[DataFrame, Floats, Floats]:
+) -> tuple[DataFrame, DataFrame]:
     """List fatal elements that a move adds (1) or removes (-1).
 
-    Also count the new hosts that take each service down, and the zones without a name that may.
+    Also count by service the new ``hosts`` that take it down, the new ``zones`` without a name that
+    may, and the places without one that may ``today``.
     """
     shared = landing(topology, target)
     zones = sorted(element for kind, element in topology.elements if kind == "az")
@@ -85,43 +87,45 @@ def element_changes(
     kept = {"base_image", "cluster"} if target["orchestrator"] else {"base_image"}
     before = topology.direct["point"]
     before = before.loc[before["element_kind"].isin(LEFT), PAIR]
-    stays = before[before["element_kind"].isin(kept - set(shared))]
+    kept -= set(shared)
+    stays = before[before["element_kind"].isin(kept)]
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
-    is_nameless = hosts["az"].isna() & is_zoned
-    new_hosts = Series(0.0, topology.services)
-    new_zones = Series(0.0, topology.services)
+    is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
+    today = np.bincount(topology.unnamed({*LEFT} - kept), minlength=len(layout))
+    today[topology.placeless] = len(LEFT)  # one of every kind, seen or not
+    counts = DataFrame({"hosts": 0, "zones": 0, "today": today}, layout.index)
     added = []
     for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
-        new_hosts[alike.index] = fatal_hosts
+        counts.loc[alike.index, "hosts"] = fatal_hosts
         if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
             most = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
-            new_zones[alike.index] = max(most - len(fatal_zones), 0)
+            counts.loc[alike.index, "zones"] = max(most - len(fatal_zones), 0)
+            # at best none of those with a name
+            counts.loc[alike.index, "today"] += len(fatal_zones)
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
     after = pd.concat([stays, moved]).drop_duplicates()
-    left = before.assign(sign=-1.0)
-    joined = after.assign(sign=1.0)
-    both = pd.concat([left, joined])
+    both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
-    changes = changes.sort_values(PAIR, ignore_index=True)
-    return changes, new_hosts.to_numpy(), new_zones.to_numpy()
+    return changes.sort_values(PAIR, ignore_index=True), counts
 
 
 def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
     """Return by service its replicas at a target, ``n``, and the ``share`` of them it needs."""
     workloads = inventory["workloads"]
     running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts().reindex(topology.services)
+    running_n = running["service_id"].value_counts()
+    running_n = running_n.reindex(topology.services, fill_value=0)
     least = max(target["replicas"], 1)
     # a service never moves to fewer replicas than it has
-    replicas = running_n.fillna(0).clip(lower=least).astype("int64")
+    replicas = running_n.clip(lower=least)
     share = inventory.by_service["min_healthy_pct"]
     return DataFrame({"n": replicas, "share": share.astype("float64")})
 
@@ -140,11 +144,11 @@ class Terms:
     members: list[list[int]]
 
     @classmethod
-    def of(cls, topology: Topology, changes: DataFrame) -> Terms:
-        """Find the services and elements of the changes."""
+    def of(cls, topology: Topology, changes: DataFrame, level: str = "point") -> Terms:
+        """Find the services and elements of the changes, and what fails at a level."""
         names = MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
-        direct = topology.direct["point"]
+        direct = topology.direct[level]
         row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
         node = topology.nodes.get_indexer(direct["service_id"])
         known = row >= 0
@@ -182,21 +186,15 @@ class Terms:
 def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
     """Return scenarios: each service alone, then two a term, with the service and without."""
     # those of a service that is not ``drawn`` are not drawn either
-    alone = np.arange(terms.services_n)
-    scenario = [alone]
-    node = [alone]
-    number = terms.services_n
-    for service, element in zip(terms.service, terms.element, strict=True):
-        members = np.array(terms.members[element], np.int64)
-        others = members[members != service]
-        for failing in (np.append(others, service), others):
-            scenario.append(np.full(len(failing), number))
-            node.append(failing)
-            number += 1
+    failing = [[node] for node in range(terms.services_n)]
+    for service, element in zip(terms.service.tolist(), terms.element, strict=True):
+        others = [node for node in terms.members[element] if node != service]
+        failing += [[*others, service], others]
+    n = len(failing)
+    scenario = np.repeat(np.arange(n), [*map(len, failing)])
+    node = np.array([*chain.from_iterable(failing)], np.int64)
     simulated = np.append(drawn, drawn[terms.service].repeat(2))
-    unlisted = np.zeros(number, bool)
-    pairs = (np.concatenate(scenario), np.concatenate(node))
-    return Scenarios(*pairs, number, unlisted, simulated)
+    return Scenarios(scenario, node, n, np.zeros(n, bool), simulated)
 
 
 def containment(
@@ -252,90 +250,85 @@ def move_deltas(
 
 def _moved(
     topology: Topology,
-    changes: Mapping[str, tuple[DataFrame, Floats, Floats]],
+    changes: Mapping[str, tuple[DataFrame, DataFrame]],
     services: DataFrame,
     sampling: Sampling,
     drawn: Booleans | None,
 ) -> dict[str, DataFrame]:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
-    every = pd.concat([rows for rows, *_ in changes.values()]).drop_duplicates()
+    every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
-    changed = Terms.of(topology, every)
-    losses = partial(_bounded_losses, changed, sampling)
+    fewest, changed, most = (Terms.of(topology, every, level) for level in LEVELS)
+    losses = bounded = partial(_bounded_losses, most, sampling)
+    graphs = topology.graphs
     if drawn is not None:
         failing = move_scenarios(changed, drawn)
-        if _are_few(topology.graphs, failing, sampling):
+        # in one large cycle each reaches the whole fleet
+        if (
+            not any(graph.uncertain for graph in graphs.values())
+            or reached(graphs["hi"], failing, sampling).reached_n.sum()
+            <= sampling.pairs_most
+        ):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
-    levels = {level: losses(topology.graphs[level]) for level in LEVELS}
-    found = {}
-    growth = _growth(services, levels["hi"].most_alone)
+    levels = {level: losses(graphs[level]) for level in LEVELS}
+    is_open = np.array([*map(ne, fewest.members, most.members)], bool)[changed.element]
+    # nobody knows what else fails there: a service loses least where most does, and at most as alone
+    for level, known in [*levels.items()] if is_open.any() else ():
+        ends = known if losses is bounded else bounded(graphs[level])
+        little = np.where(is_open, ends.little, known.little)
+        much = np.where(is_open, known.most_alone[changed.service], known.much)
+        levels[f"{level}, others open"] = known._replace(little=little, much=much)
+    # what each may take down beside by calls that nobody saw
+    growth = services["impact_hi"].to_numpy(float) - levels["hi"].most_alone
+    growth = growth.clip(min=0.0) * (not surely(services["callers_seen"]).all())
     grows = growth > LEAST
-    by_element = np.array([grows[nodes].sum() for nodes in changed.members], np.int64)
+    by_element = np.array([grows[nodes].sum() for nodes in most.members], np.int64)
     # perhaps it is nothing to leave what only may take a service down today, or what takes down
     # others that it may call unseen
     is_beside = by_element[changed.element] > grows[changed.service]
-    certain = topology.direct["lo"][PAIR].assign(certain=True)
-    every = every.merge(certain, how="left").assign(node=changed.service)
-    every["perhaps"] = every["certain"].isna() | is_beside
-    terms = every.assign(term=every.index)
-    for name, (rows, *new) in changes.items():
-        own = every.loc[np.sort(rows.merge(terms)["term"])]
-        found[name] = _table(topology, levels, own, new, growth)
-    return found
-
-
-def _growth(services: DataFrame, most: Floats) -> Floats:
-    """Return by service what it may take down, beside ``most``, by calls that nobody saw."""
-    more = services["impact_hi"].to_numpy(float) - most
-    is_all_seen = surely(services["callers_seen"]).all()
-    return np.where(is_all_seen, 0.0, more.clip(min=0.0))
-
-
-def _are_few(graphs: Mapping[str, Graph], failing: Scenarios, sampling: Sampling) -> bool:
-    """Return whether the moves can be drawn: in one large cycle each reaches the whole fleet."""
-    if not any(graph.uncertain for graph in graphs.values()):
-        return True
-    impact = reached(graphs["hi"], failing, sampling)
-    return bool(impact.reached_n.sum() <= sampling.pairs_most)
+    every = every.merge(topology.direct["lo"][PAIR], how="left", indicator="certain")
+    perhaps = every["certain"].ne("both") | is_beside
+    every = every.assign(node=changed.service, perhaps=perhaps, term=every.index)
+    return {
+        name: _table(topology, levels, rows.merge(every), counts, growth)
+        for name, (rows, counts) in changes.items()
+    }
 
 
 def _table(
     topology: Topology,
     levels: Mapping[str, _Losses],
     own: DataFrame,
-    new: Sequence[Floats],
+    counts: DataFrame,
     growth: Floats,
 ) -> DataFrame:
     """Add up the terms of a target, ``own``, by service: ``delta, delta_lo, delta_hi``."""
     n = len(topology.services)
     service = own["node"].to_numpy()
-    new_hosts, new_zones = new
+    hosts, zones, today = counts.to_numpy().T
     added = own["sign"].to_numpy() > 0
     perhaps = own["perhaps"] & ~added
-    places_n = np.bincount(service[added], minlength=n) + new_hosts + new_zones
+    places_n = np.bincount(service[added], minlength=n) + hosts + zones
     low = {}
     high = {}
     worst = []
     for level, losses in levels.items():
-        little = losses.little[own.index]
-        much = losses.much[own.index]
+        little = losses.little[own["term"]]
+        much = losses.much[own["term"]]
         least = np.bincount(service, np.where(added, little, -much), n)
         most = np.bincount(service, np.where(added, much, -little), n)
-        low[level] = least + new_hosts * losses.least_alone
-        high[level] = most + new_hosts * losses.most_alone
-        more = np.bincount(service, little * perhaps, n) + new_zones * losses.most_alone
+        low[level] = least + hosts * losses.least_alone
+        high[level] = most + hosts * losses.most_alone
+        more = np.bincount(service, little * perhaps, n) + zones * losses.most_alone
         worst.append(high[level] + more + growth * places_n)
-    lo = np.min(list(low.values()), axis=0)
+    lo = np.min(list(low.values()), axis=0) - today * levels["hi"].most_alone
     hi = np.max(worst, axis=0)
-    nowhere = ~topology.services.isin(topology.placed)
-    # a service whose place is unknown may leave one element of every kind, seen or not
-    lo = np.where(nowhere, lo - len(LEFT) * levels["hi"].most_alone, lo)
     columns = {"delta": low["point"], "delta_lo": lo, "delta_hi": hi}
     table = DataFrame(columns, topology.services, dtype="Float64")
-    is_open = nowhere | (low["point"] < high["point"])
-    table.loc[is_open, "delta"] = pd.NA
+    table.loc[low["point"] < high["point"], "delta"] = pd.NA
+    table.iloc[topology.placeless, 0] = pd.NA
     return table
 
 
@@ -412,15 +405,12 @@ def marginal_losses(
     nothing that the others reach.
     """
     n = len(terms.service)
-    little = np.zeros(n)
-    much = np.zeros(n)
-    apart = np.zeros(n, bool)
     weights = Weights.of(graph.weight)
-    for start in range(0, n, WIDTH):
-        width = min(WIDTH, n - start)
-        block = slice(start, start + width)
-        bounds = _block(graph, weights, terms, start, width)
-        little[block], much[block], apart[block] = bounds
+    blocks = [
+        _block(graph, weights, terms, start, min(WIDTH, n - start))
+        for start in range(0, max(n, 1), WIDTH)
+    ]
+    little, much, apart = map(np.concatenate, zip(*blocks, strict=True))
     own_least = least[terms.service]
     own_most = most[terms.service]
     little = np.where(apart, own_least, np.minimum(little, own_least))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -194,15 +194,14 @@ class Topology:
         """Services, by node, of which no running replica is known: they may be anywhere."""
         return np.flatnonzero(~self.services.isin(self.placed))
 
-    @cached_property
-    def unnamed(self) -> Integers:
-        """Services, by node, once for each place without a name that may take them down."""
+    def unnamed(self, kinds: Collection[str] = INFRASTRUCTURE) -> Integers:
+        """Return services, by node, once for each place without a name that may take them down."""
         # at worst every replica has a place of its own, and what runs nowhere known one of each kind
-        rows = self.placement
+        rows = self.placement[self.placement["element_kind"].isin(kinds)]
         may_run = is_running(rows) | rows["state"].isna()
         loose = rows.loc[rows["element"].isna() & may_run, "service_id"]
         somewhere = self.services.get_indexer(loose)
-        return np.append(somewhere, self.placeless.repeat(len(INFRASTRUCTURE)))
+        return np.append(somewhere, self.placeless.repeat(len(kinds)))
 
     @cached_property
     def graphs(self) -> dict[str, Graph]:

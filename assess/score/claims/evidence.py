@@ -133,8 +133,12 @@ def _own_nodes(data: ClaimData) -> list[tuple[str, reference.Node]]:
     inside &= ~replicas["host_id"].isin(inventory["engines"]["host_id"])
     unseen = replicas.loc[inside, "host_id"].dropna()
     found = {host: [reference.Node()] for host in unseen} | nodes(inventory)
-    pairs = [(host, node) for host in sorted(found) for node in found[host]]
-    return [pair for pair in pairs if not reference.is_managed(pair[1])]
+    return [
+        (host, node)
+        for host in sorted(found)
+        for node in found[host]
+        if not reference.is_managed(node)
+    ]
 
 
 def broken_services(data: ClaimData) -> Measurement:

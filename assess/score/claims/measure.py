@@ -9,6 +9,7 @@ import numpy as np
 from pandas import DataFrame, Index, Series
 
 from assess.frames import surely
+from assess.score.arrays import Floats
 from assess.score.incidents.rates import (
     Interval,
     dispersion,
@@ -126,37 +127,37 @@ def ratio(
 def mean(table: DataFrame, *, level: float) -> Measurement:
     """Measure a mean over ``n`` [count] things that have ``point``, between ``lo`` and ``hi``.
 
-    Student's intervals around the means of the points, of the lower and of the upper ends.
+    Student's interval around the mean of the points, which holds that of any values in between.
     """
     from scipy.special import stdtrit
 
-    times = table["n"].to_numpy(int)
-    n = int(times.sum())
-    is_vague = (table["lo"] != table["hi"]).to_numpy()
-    vague = int(times[is_vague].sum())
+    ends = table.loc[table.index.repeat(table["n"]), ["point", "lo", "hi"]]
+    n = len(ends)
+    points, low, high = ends.to_numpy(float).T
+    vague = int((low != high).sum())
     if n < 2:
-        point = float(table["point"].iloc[0]) if n else math.nan
+        point = float(points[0]) if n else math.nan
         gap = "a single one has no spread: connect more" if n else ""
         alone = NOTHING._replace(point=point)
         return Measurement(alone, NOTHING, n, table, vague, gap=gap)
     t = float(stdtrit(n - 1, (1 + level) / 2))
 
-    def around(column: str) -> Interval:
-        values = np.repeat(table[column].to_numpy(float), times)
+    def around(values: Floats) -> Interval:
         half = t * values.std(ddof=1) / math.sqrt(n)
         middle = values.mean()
         return Interval(middle, max(middle - half, 0.0), middle + half)
 
-    sampled = around("point")
+    sampled = around(points)
 
     def more(bound: float) -> float:
         distance = abs(sampled.point - bound)
         half = sampled.hi - sampled.point
         return n * ((half / distance) ** 2 - 1) if distance else math.inf
 
-    # ends that lie far from the others scatter more than points do
-    interval = hull(sampled, around("lo"), around("hi"))
-    return Measurement(interval, sampled, n, table, vague, more)
+    # values scatter most at their ends
+    rank = np.lexsort((-low - high, low == high)).argsort()
+    worst = (around(np.where(rank < k, high, low)) for k in range(vague + 1))
+    return Measurement(hull(sampled, *worst), sampled, n, table, vague, more)
 
 
 def amount(

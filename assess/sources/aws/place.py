@@ -19,7 +19,6 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 ATTEMPTS = 8  # of one request; the SDK waits longer after each
 
-_UNNAMED = "not read: no call is in its name, and no answer to one in it"
 _CALL_NAME = re.compile(r"(?<![a-z])(?:batch-get|describe|get|list)-[a-z0-9-]+")
 # Calls of two services with one name, by the keys that tell their answers apart.
 _SAME_NAME = vocabulary("aws", "calls of one name")
@@ -232,8 +231,8 @@ class DumpPlace(Place):
         self.account = next(reversed(_ACCOUNT.findall(scope)), None)
         self.region = next(reversed(_REGION.findall(scope)), "")
 
-    def ask(self, service: str, call: str, key: str, **_: Any) -> Rows | None:
-        """List the objects in the files of a call; only the first time."""
+    def ask(self, service: str, call: str, key: str, *_: Any, **__: Any) -> Rows | None:
+        """List the objects in the files of a call, for any parameters; only the first time."""
         files = [] if self.has_asked(service, call) else self.files
         asked = self.call(service, call)
         name = call.replace("_", "-")
@@ -256,18 +255,17 @@ class DumpPlace(Place):
             asked.status("not_configured", printed)
         return objects if asked.has_answer else None
 
-    def ask_each(
-        self, service: str, call: str, key: str, *_: Any, **__: Any
-    ) -> Rows | None:
-        """List the objects in the files of a call, for any parameters; only the first time."""
-        return self.ask(service, call, key)
+    ask_each = ask
 
     def skip_unlisted(self) -> None:
         """Cover the calls that were not made, and the files that none is known by."""
         super().skip_unlisted()
-        for file in self.files:
-            if file not in self.used and not _named(file):
-                self.batch.cover(self.scope, file.name, "not_configured", hint=_UNNAMED)
+        left = [f.name for f in self.files if f not in self.used and not _named(f)]
+        if left:
+            hint = f"not read, such as {left[0]}: no call is in the name, no answer in it"
+            self.batch.cover(
+                self.scope, "files", "not_configured", hint=hint, expected=len(left)
+            )
 
     def contents(self, file: Path) -> tuple[Rows, Row]:
         """Return the objects of a JSON file, and the columns of coverage about its reading."""

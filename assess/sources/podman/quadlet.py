@@ -203,7 +203,8 @@ def _to_unit(quadlet: Quadlet) -> Unit:
     container = quadlet.container
     flags = dict(_flag_list(as_list(container, "PodmanArgs")))
     given = flags | {key: values[-1] for key, values in container.items()}
-    memory = given.get("Memory") or given.get("memory") or given.get("m", "")
+    memory = given.get("Memory") or given.get("memory") or given.get("m")
+    memory = memory or _last(options, "MemoryMax", "Service")  # of its control group
     image = name_of(_last(options, "Image"), quadlet.others)
     check = _last(options, "HealthCmd")
     return Unit(
@@ -219,7 +220,7 @@ def _to_unit(quadlet: Quadlet) -> Unit:
         ports=tuple(map(port_text, quadlet.ports)),
         mounts=tuple(_mounts(quadlet)),
         memory_limit_bytes=memory_size(memory),
-        memory_unlimited=_is_unlimited(options, memory),
+        memory_unlimited=_is_unlimited(memory),
         **picked(given, "quadlet container"),
         privileged="privileged" in flags,
         host_network="host" in quadlet.networks,
@@ -279,10 +280,8 @@ def _flag_list(lines: list[str]) -> list[tuple[str, str]]:
     return flags
 
 
-def _is_unlimited(options: Options, memory: str) -> bool | None:
-    """Return whether memory has no limit; None where systemd has one, or it cannot be read."""
-    if _last(options, "MemoryMax", "Service"):
-        return None
+def _is_unlimited(memory: str) -> bool | None:
+    """Return whether memory has no limit; None where the limit cannot be read."""
     if memory:
         return None if memory_size(memory) is None else False
     return True

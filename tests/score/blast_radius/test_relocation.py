@@ -129,8 +129,8 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
     inventory = a_fleet(seed)
     result = score_blast_radius(inventory, POLICY)
     fleet = build_topology(inventory, POLICY)
-    changes, new_hosts, _ = element_changes(inventory, POLICY, fleet, POLICY["target"])
-    want = one_by_one(fleet, changes, new_hosts, POLICY)
+    changes, counts = element_changes(inventory, POLICY, fleet, POLICY["target"])
+    want = one_by_one(fleet, changes, counts["hosts"], POLICY)
     for row in result.services.itertuples():
         assert row.delta_lo <= row.delta_hi
         if row.Index in fleet.placed:
@@ -327,3 +327,33 @@ def test_a_move_lands_on_the_largest_cluster_the_first_by_name(clusters, named):
         "base_image": "debian 12",
         "cluster": named,
     }
+
+
+PLACES = {
+    "workloads": ["host_id", "cluster"],
+    "engines": ["version"],
+    "hosts": ["az", "provider"],
+}
+
+
+def delta_ends(inventory):
+    """Return both ends of every move, the upper one negative: hiding may only lower them."""
+    services = score_blast_radius(inventory, POLICY).services
+    return pd.concat([services["delta_lo"], -services["delta_hi"]], keys=["lo", "hi"])
+
+
+@pytest.mark.parametrize("seed", [3, 7])
+def test_hiding_a_place_of_one_or_all_moves_no_end_of_any_move_inwards(seed):
+    inventory = a_fleet(seed)
+    services = inventory["services"].assign(platform="nomad")
+    hosts = inventory["hosts"].assign(provider="aws")
+    inventory = inventory.replace(services=services, hosts=hosts)
+    known = delta_ends(inventory)
+    for frame, names in PLACES.items():
+        table = inventory[frame]
+        for name in names:
+            for rows in ([0], list(table.index)):
+                cells = table[name].astype("object")
+                lost = table.assign(**{name: cells.mask(table.index.isin(rows), None)})
+                found = delta_ends(inventory.replace(**{frame: lost}))
+                assert (found <= known + 1e-9).all(), (frame, name, rows)

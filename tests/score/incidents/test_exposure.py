@@ -126,6 +126,17 @@ def test_platform_is_read_off_the_replicas_where_nobody_declared_it():
     assert sides.dropna().to_dict() == {"a": "container", "b": "host"}
 
 
+@pytest.mark.parametrize("declared", [None, "unknown", "nomad", "marathon"])
+def test_what_an_orchestrator_runs_in_no_container_is_on_a_host(declared):
+    replicas = [
+        {"workload_id": "1", "service_id": "a", "source_kind": "process"},
+        {"workload_id": "2", "service_id": "b", "source_kind": "allocation"},
+    ]
+    services = [service(name, declared) for name in "ab"]
+    found = exposure(fleet(services, workloads=replicas), POLICY).side
+    assert found.to_dict() == {"a": "host", "b": "container"}
+
+
 def test_a_gap_between_two_windows_was_not_watched():
     days = [("01", "02"), ("08", "09")]
     watched = [

@@ -74,11 +74,13 @@ def test_what_nobody_read_ends_at_no_later_day():
     engines = [{"host_id": "h1", "runtime": "docker", "version": "20.10.24"}]
     unread = [{**engines[0], "version": None}]
     unnamed = [{"host_id": "h1", "os_name": "ubuntu"}]
+    of_unknown = [{**HOST, "os_name": None, "kernel": "5.15.0-91-generic"}]
     tables = [
         {"hosts": [HOST], "engines": engines},
         {"hosts": [HOST], "engines": []},
         {"hosts": [HOST], "engines": unread},
         {"hosts": unnamed, "engines": engines},
+        {"hosts": of_unknown, "engines": engines},
     ]
     found = [score(fleet(**each)).frame.loc["shop", "days_to_eol"] for each in tables]
     assert pd.notna(found.pop(0))
