@@ -401,7 +401,9 @@ def _below(values: Series, wanted: float | None) -> Iterator[tuple[Any, ...]]:
 
 def _open(gates: DataFrame, wanted: int | None) -> Iterator[tuple[Any, ...]]:
     """List the open gates by service, if there are more than allowed."""
-    opened = gates[gates["state"].isin(["fail", "unknown"])]
+    from assess.score.readiness.gates import OPEN
+
+    opened = gates[gates["state"].isin(OPEN)]
     if wanted is None or len(opened) <= wanted:
         return
     for service_id, rows in opened.groupby("service_id", sort=True):

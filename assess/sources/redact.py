@@ -31,7 +31,7 @@ _SECRET_NAME = Linear(
     ignore_case=True,
 )
 _ONLY_POINTS = Linear(
-    r"_(?:file|path|dir|url_file|name|ttl|expiry|algorithm)$", ignore_case=True
+    r"_(?:[a-z]*file|path|dir|name|ttl|expiry|algorithm)$", ignore_case=True
 )
 _SWITCH = Linear(r"|0|1|true|false|yes|no|on|off|none|null", ignore_case=True)
 _REFERENCE = Linear(r"\$\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}")

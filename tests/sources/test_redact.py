@@ -49,6 +49,8 @@ def test_names_of_secrets(name):
         "AUTHOR",
         "TOKENIZER",
         "POSTGRES_PASSWORD_FILE",
+        "VPN_PRIVATE_KEY_SECRETFILE",
+        "TLS_KEYFILE",
         "DATABASE_URL",
         "com.docker.compose.service",
     ],

@@ -43,6 +43,7 @@ from assess.score.incidents.exposure import (
     replicas_in_containers,
 )
 from assess.score.incidents.recovery import self_healing
+from assess.score.readiness.gates import NOT_DECIDABLE, OPEN
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.breaking import broken_by
 from assess.score.upgrade_churn.sights import text_of
@@ -411,8 +412,8 @@ def held_back(data: ClaimData) -> Measurement:
     """C16: share of services outside of containers that a gate holds back."""
     gates = data.assessment.readiness.details["gates"]
     outside = data.side.index[~surely(data.side.eq(CONTAINER))]
-    stuck = gates["state"].eq("fail") & gates["label"].ne("NOT DECIDABLE")
-    vague = gates["state"].isin(["unknown", "fail"]) & ~stuck
+    stuck = gates["state"].eq("fail") & gates["label"].ne(NOT_DECIDABLE)
+    vague = gates["state"].isin(OPEN) & ~stuck
     stopped = set(gates.loc[stuck, "service_id"])
     answer = Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed

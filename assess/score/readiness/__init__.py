@@ -16,7 +16,7 @@ from assess.errors import counted
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
 from assess.score.arrays import Floats
-from assess.score.evidence import Evidence, answer_checks, with_rows
+from assess.score.evidence import AGAINST, Evidence, answer_checks, with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, plain_by, with_ends
@@ -165,7 +165,7 @@ class Readiness(Result):
         """Return by service its gates, dimensions, unknown and failed checks."""
         atoms = self.details["atoms"]
         checks = ["service_id", "check", "state", "evidence"]
-        failed = atoms.loc[atoms["state"].isin(["fail", "partial"]), checks]
+        failed = atoms.loc[atoms["state"].isin(AGAINST), checks]
         unknown = self.details["unknown"].groupby("service_id")["check"].agg(list)
         return {
             "gates": plain_by(self.details["gates"], "service_id"),

@@ -28,6 +28,7 @@ REASON_COLUMNS = [
     "fact",
     "check",
 ]
+OPEN = ("fail", "unknown")  # states of a gate that holds a service back
 NOT_DECIDABLE = "NOT DECIDABLE"
 # one hard no is enough, so NEVER is harder than what is not decidable
 HARDNESS = {"PREPARE": 1, "HOLD": 2, NOT_DECIDABLE: 3, "NEVER": 4}
@@ -88,8 +89,7 @@ def judge(
     tables = zip(*each(_judge, work, evidence.blocks(), what="gates"), strict=True)
     table, reasons = (pd.concat(blocks, ignore_index=True) for blocks in tables)
     table = _waive(table, inventory, [gate["id"] for gate in policy["gate"]])
-    is_open = table["state"].isin(["fail", "unknown"])
-    open_gates = table.loc[is_open, ["service_id", "gate"]]
+    open_gates = table.loc[table["state"].isin(OPEN), ["service_id", "gate"]]
     return table, reasons.merge(open_gates)
 
 

@@ -264,7 +264,7 @@ def _measures(live: DataFrame, columns: tuple[str, ...]) -> list[Series]:
 
 def _replicas(live: DataFrame) -> Series:
     """Count the replicas of each service; sidecars do not count."""
-    mains = live[~live["container_role"].isin(["sidecar"])]
+    mains = live[is_replica(live)]
     counts = mains.groupby("service_id").size()
     return counts.reindex(live["service_id"].unique()).fillna(1).astype(float)
 

@@ -16,7 +16,7 @@ from assess.policy.targets import STAY
 from assess.score.arrays import Floats
 from assess.score.evidence import Evidence, combine
 from assess.score.incidents.exposure import HOST
-from assess.score.readiness.gates import NOT_DECIDABLE
+from assess.score.readiness.gates import NOT_DECIDABLE, OPEN
 from assess.score.targets.place import (
     CPU,
     FULL_HOURS,
@@ -177,7 +177,7 @@ def blockers_at(
 def _gate_blockers(gates: DataFrame) -> list[Blocker]:
     """List blockers from gates: NEVER means no, unknown stays unknown, the rest can be fixed."""
     verdicts = {NEVER: NO, NOT_DECIDABLE: UNKNOWN}
-    rows = gates[gates["state"].isin(["fail", "unknown"])]
+    rows = gates[gates["state"].isin(OPEN)]
     found = []
     for row in rows.itertuples():
         is_open = row.state == "unknown"

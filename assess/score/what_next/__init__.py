@@ -17,7 +17,7 @@ from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.incidents.exposure import exposure, in_containers
+from assess.score.incidents.exposure import MIXED, exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import (
     Explanation,
@@ -224,6 +224,9 @@ def rank(assessment: Assessment) -> WhatNext:
     criteria = criteria_table(services, readiness, blast, churn, policy)
     frame = readiness.frame.reindex(services.index)[READINESS]
     platform = exposure(inventory, policy).platform.astype("str").fillna("unknown")
+    # containers of several platforms are on none of them alone
+    is_mixed = in_containers(platform) & services["platform"].isin([MIXED])
+    platform = platform.mask(is_mixed, MIXED)
     frame = frame.assign(owner=services["owner"], platform=platform)
     ranking = Ranking.of(frame, criteria, policy)
     ranked, details = ranking.all_weightings()

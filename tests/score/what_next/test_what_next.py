@@ -345,3 +345,22 @@ def test_the_budget_comes_from_the_watched_window_and_an_older_incident_adds_not
     hidden.add("incidents", incident_id="3", opened_at="2026-01-01")
     told.add("incidents", incident_id="3", opened_at="2026-01-01", service_id="s0")
     assert budget(hidden.inventory(), POLICY) == budget(told.inventory(), POLICY) == 5
+
+
+def test_containers_of_several_platforms_are_said_to_be_on_none_of_them():
+    kinds = {"a": "task", "b": "task", "c": "unit"}
+    tables = {
+        "services": pd.DataFrame(
+            {"service_id": [*kinds], "platform": ["mixed", None, "mixed"]}
+        ),
+        "workloads": pd.DataFrame(
+            {
+                "workload_id": [*kinds],
+                "service_id": [*kinds],
+                "source_kind": kinds.values(),
+                "state": "running",
+            }
+        ),
+    }
+    frame = what_next(from_frames(tables, snapshot_at="2026-09-30"), QUICK).frame
+    assert frame["platform"].to_dict() == {"a": "mixed", "b": "docker", "c": "host"}
