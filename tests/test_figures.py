@@ -561,3 +561,8 @@ def test_a_notebook_prints_tables_as_pandas_does_but_no_control_characters():
 )
 def test_a_label_nobody_knows_is_unknown(label, word):
     assert figures.band_of(label).word == word
+
+
+def test_one_candidate_is_one(what_next):
+    one = replace(what_next, frame=what_next.frame.head(1))
+    assert "n = 1 candidate\n" in figures.what_next(one).get_xlabel()

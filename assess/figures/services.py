@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from assess.errors import counted
 from assess.figures.rows import (
     intervals,
     message,
@@ -132,7 +133,7 @@ def what_next(result: WhatNext, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_title(title)
     ax.set_xlabel(
-        f"Share of all weightings of the criteria (%); n = {len(table)} candidates\n"
+        f"Share of all weightings of the criteria (%); n = {counted(len(table), 'candidate')}\n"
         "filled: worst case, all unknowns count against a service; hollow: neutral\n"
         "diamond: worst case, if the service's own open gates were cleared"
     )
@@ -202,7 +203,7 @@ def acceptability(result: Result, *, ax: Axes | None = None) -> Axes:
     ax.grid(visible=False)
     ax.set_title(title)
     ax.set_xlabel(
-        f"Rank (1 is first, {ranks[-1]} the last shown); n = {len(table)} candidates\n"
+        f"Rank (1 is first, {ranks[-1]} the last shown); n = {counted(len(table), 'candidate')}\n"
         f"number: share of all weightings of the criteria (%), from {NUMBERED} on"
     )
     return ax
@@ -260,8 +261,8 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
         text = f"{row.change:+.1f}".replace("-", "−") if known else row.state
         note(ax, y, text, INK)
     ax.set_title(title)
-    counted = f"n = {len(table)} services, {len(table) - len(moved)} unchanged"
-    ax.set_xlabel(f"Readiness (0–100 points): hollow {was}, filled {now}; {counted}")
+    total = f"n = {counted(len(table), 'service')}, {len(table) - len(moved)} unchanged"
+    ax.set_xlabel(f"Readiness (0–100 points): hollow {was}, filled {now}; {total}")
     return ax
 
 
@@ -337,7 +338,7 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     ax.set_title(TARGETS_TITLE)
     legend = "   ".join(f"{symbol} {word}" for word, symbol in SYMBOLS.items())
     beaten = "○ fits, but another target is at least as good"
-    ax.set_xlabel(f"{legend}\n({beaten}; n = {len(names)} services)")
+    ax.set_xlabel(f"{legend}\n({beaten}; n = {counted(len(names), 'service')})")
     return ax
 
 

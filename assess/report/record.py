@@ -214,7 +214,7 @@ def _drivers(row: Row, scores: Assessment) -> list[str]:
     gates = scores.rows_of("gates", row["service_id"])
     passed = sum(gate["state"] == "pass" for gate in gates)
     n = len(gates)
-    lines = [f"All {n} gates pass." if passed == n else f"{passed} of {n} gates pass."]
+    lines = [f"Gates that pass: {passed} of {n}."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
         share = in_words(row, "p_first")
         lines.append(

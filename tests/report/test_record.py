@@ -171,8 +171,8 @@ def test_a_record_says_everything_once_on_one_page(hostile):
     assert not any(line != line.rstrip() for line in lines)
     own = [line for line in lines if not line.startswith(("<!--", "|"))]
     assert len(own) == len(set(own))
-    passed = next(line for line in lines if "gates pass" in line)
-    assert sum("gates pass" in line for line in lines) == 1
+    passed = next(line for line in lines if "Gates that pass" in line)
+    assert sum("Gates that pass" in line for line in lines) == 1
     assert passed.startswith("- ")
     head = lines.index("| Gate | State | Label | Evidence |")
     assert lines[head - 1] == "Gates that do not pass:"

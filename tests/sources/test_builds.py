@@ -278,6 +278,16 @@ def test_every_package_that_rules_ask_for_is_read(name):
         ("apt-get install -y curl=7 || apt-get install -y curl", ""),
         ("apt-get install -y -o Dpkg::Options::=--force-confold curl", ""),
         ("A=1 apt-get install -y curl; B=2 make", ""),
+        (
+            "echo 'deb [signed-by=/k] https://a.example.com/apt jammy main' > /x",
+            "command=list-of-jammy",
+        ),
+        (
+            "printf 'URIs: https://a.example.com\nSuites: bookworm-pgdg'",
+            "command=list-of-bookworm",
+        ),
+        ("echo deb https://a.example.com/jammy stable main", ""),
+        ('echo "deb https://a.example.com $(lsb_release -cs) main"', ""),
         ("pip install -U setuptools && python setup.py install", "command=system-pip"),
         (f"echo {CANARY}", ""),
     ],

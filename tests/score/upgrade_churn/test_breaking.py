@@ -1320,6 +1320,13 @@ def built(image, settings):
             {"DEBIAN-pin-of-release": "will"},
         ),
         ("ubuntu:22.04", "command=pin", "ubuntu:24.04", {"UBUNTU-pin": "may"}),
+        (
+            "ubuntu:22.04",
+            "command=list-of-jammy",
+            "ubuntu:24.04",
+            {"UBUNTU-24.04-list": "may"},
+        ),
+        ("ubuntu:24.04", "command=list-of-jammy", "ubuntu:24.04", {}),
         ("ubuntu:24.04", "command=pin", "ubuntu:24.04", {}),
         ("alpine:3.18", "command=pin", "alpine:3.19", {"ALPINE-LINUX-pin": "may"}),
         # of an official image without a system in its tag the base is known by its version
