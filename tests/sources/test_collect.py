@@ -329,7 +329,8 @@ def told(frame, *cells):
     for number, own in enumerate(cells):
         batch = Batch()
         key = {"names": [Name("s", "label", 1.0)]} if frame == "services" else {}
-        host = {"host_id": "h"} if frame == "hosts" else {}
+        host = {"host_id": "h"} if frame in ("hosts", "engines") else {}
+        host |= {"runtime": "docker"} if frame == "engines" else {}
         batch.add(frame, host | key | own | {"source": f"source{number}"})
         batches.append((f"source{number}", batch))
     return batches
@@ -346,6 +347,7 @@ def told(frame, *cells):
         ("hosts", "os_name", "ubuntu", "debian"),
         ("hosts", "os_version", "20.04", "22.04"),
         ("hosts", "kernel", "5.15.0-91-generic", "6.8.0-40-generic"),
+        ("engines", "storage_driver", "aufs", "overlay2"),
     ],
 )
 def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
@@ -364,6 +366,10 @@ def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
 def test_one_thing_told_more_exactly_is_no_contradiction():
     tables, _ = to_tables(told("hosts", {"os_version": "8"}, {"os_version": "8.6"}), [])
     assert tables["hosts"]["os_version"].tolist() == ["8"]
+    # two runtimes of one host contradict nobody
+    pair = {"storage_driver": "aufs"}, {"storage_driver": "zfs", "runtime": "containerd"}
+    tables, _ = to_tables(told("engines", *pair, *pair), [])
+    assert sorted(tables["engines"]["storage_driver"]) == ["aufs", "zfs"]
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
             merged.loc[groups["platform"].nunique().gt(1), "platform"] = "mixed"
         for (about, name), kept in _DISPUTABLE.items():
             if about == frame:
-                cells = _inexact(known[name]).groupby(known[key[0]])
+                cells = _inexact(known[name]).groupby([known[part] for part in key])
                 most = cells.max() if kept == "the most" else pd.NA
                 merged[name] = merged[name].mask(cells.nunique().gt(1), most)
         notes = _disagreements(frame, known, key)
@@ -276,8 +276,7 @@ def _every_name(cells: pd.Series) -> str:
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     """Return coverage rows for columns in which two sources disagree."""
     notes = []
-    parts = doubled[key].astype(object)
-    keys = parts.agg(lambda row: "/".join(map(str, row)), axis=1)
+    keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
         values = _inexact(doubled[column]).dropna().astype(object)
         values_n = values.groupby(keys).nunique()
@@ -344,6 +343,6 @@ def coverage_table(rows: Iterable[Row], run_id: str) -> pd.DataFrame:
     key = frames.key("coverage")
     numbers = raw.groupby(key, dropna=False).cumcount() + 1
     suffixes = ("#" + numbers.astype(str)).where(numbers > 1, "")
-    raw["call"] = raw["call"] + suffixes
+    raw["call"] += suffixes
     table, _ = frames.conform("coverage", raw)
     return table.sort_values(key, kind="stable", ignore_index=True)
