@@ -116,6 +116,14 @@ DECLARED = {
     "scans/api.json": '{"projectName": "docker-image|shop/api"}',
     "facts/web.json": '{"ansible_facts": {}}',
     "spans/a.json": '{"resourceSpans": []}',
+    "aws/1-eu-west-1/ec2-describe-instances.json": '{"Reservations": []}',
+    "aws/1-eu-west-1/ecr-describe-repositories.json": "{}",
+    "aws/1-eu-west-1/ecs-describe-services-1.json": "{}",
+    "aws/1-eu-west-1/ssm-describe-instance-information.json": "{}",
+    "hosts/a/inspect.json": '[{"Id": "1", "HostConfig": {}}]',
+    "hosts/b/inspect.json": '[{"Id": "1", "HostConfig": {}, "OCIRuntime": "crun"}]',
+    "hosts/c/inspect.json": '{"info": {"runtimeSpec": {}}}',
+    "hosts/d/os_version.json": "[]",
     "calls/web.json": '[{"parent": "web", "child": "api", "callCount": 1}]',
     "pages/a.json": '{"incidents": [{"incident_number": 1}]}',
     "machines/a.json": '[{"ID": "1", "Flavor Name": "m1.small"}]',
@@ -125,14 +133,35 @@ DECLARED = {
 }
 
 
-DEPLOYED = [
-    "deploy/alerts",
-    "deploy/base",
-    "deploy/dumps",
-    "deploy/flux",
-    "web-service.yml",
-    "web.yaml",
-]
+FOUND = {
+    "kubernetes": [
+        "deploy/alerts",
+        "deploy/base",
+        "deploy/dumps",
+        "deploy/flux",
+        "web-service.yml",
+        "web.yaml",
+    ],
+    "containerapps": "apps",
+    "ec2": "aws/1-eu-west-1",
+    "ecr": "aws/1-eu-west-1",
+    "ecs": ["aws/1-eu-west-1", "stack/aws"],
+    "ssm": "aws/1-eu-west-1",
+    "traces": ["calls", "spans"],
+    "ansible": "facts",
+    "docker": "hosts/a",
+    "podman": ["hosts/b", "units"],
+    "crictl": "hosts/c",
+    "osquery": "hosts/d",
+    "nomad": "jobs",
+    "vms": "machines",
+    "marathon": "mesos",
+    "incidents": "pages",
+    "deploys": "releases",
+    "cloudrun": "run",
+    "answers": "scans",
+    "backstage": "team",
+}
 
 
 def write(place, files):
@@ -146,20 +175,7 @@ def test_init_finds_what_files_declare(call, machine, tmp_path):
     told = call("init").stderr
     assert "chart is a chart: add what `helm template` makes of it" in told
     assert tables(tmp_path / "assess.toml") == [
-        {"type": "kubernetes", "path": DEPLOYED},
-        {"type": "containerapps", "path": "apps"},
-        {"type": "traces", "path": ["calls", "spans"]},
-        {"type": "ansible", "path": "facts"},
-        {"type": "nomad", "path": "jobs"},
-        {"type": "vms", "path": "machines"},
-        {"type": "marathon", "path": "mesos"},
-        {"type": "incidents", "path": "pages"},
-        {"type": "deploys", "path": "releases"},
-        {"type": "cloudrun", "path": "run"},
-        {"type": "answers", "path": "scans"},
-        {"type": "ecs", "path": "stack/aws"},
-        {"type": "backstage", "path": "team"},
-        {"type": "podman", "path": "units"},
+        {"type": kind, "path": path} for kind, path in FOUND.items()
     ]
 
 
