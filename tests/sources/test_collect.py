@@ -597,7 +597,7 @@ def test_a_row_without_a_name_in_its_key_is_left_out_and_counted():
     tables, notes = to_tables([("ansible", batch)], [])
     assert tables["hosts"]["host_id"].tolist() == ["h"]
     (note,) = [note for note in notes if note["call"] == "check:host_id"]
-    assert (note["unmapped_n"], note["hint"]) == (3, "left out; rule: required")
+    assert (note["unmapped_n"], note["hint"]) == (3, "3 left out; rule: required")
 
 
 FORMS = {row["option"]: row["form"] for row in csv_records.rows("option_forms")}

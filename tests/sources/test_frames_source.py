@@ -104,6 +104,16 @@ def test_own_answers_join_what_others_saw(tmp_path):
     assert list(inventory["service_aliases"]["alias"]) == ["checkout-svc"]
 
 
+def test_a_list_of_needs_without_other_evidence_is_kept(tmp_path):
+    (tmp_path / "services.csv").write_text("service_id\nshop\ndb\n")
+    (tmp_path / "dependencies.csv").write_text("src_id,dst_id,kind\nshop,db,data\n")
+    inventory = run(("frames", {"path": "."}), directory=tmp_path)
+    [edge] = inventory["dependencies"].itertuples()
+    assert (edge.src_id, edge.dst_id, edge.evidence) == ("shop", "db", "frames")
+    [read] = inventory["coverage"].query("call == 'dependencies.csv'").itertuples()
+    assert (read.status, "no such column" in read.hint) == ("partial", True)
+
+
 def test_no_directory_and_an_empty_one(tmp_path):
     for path in ("absent", "."):
         batch = FramesSource().collect({"path": path}, tmp_path, Deadline(5))

@@ -315,6 +315,16 @@ def test_openstacks_list_for_people_is_read_too(tmp_path, cells, az):
     assert host.get("az") == az
 
 
+def test_the_answer_of_google_is_read_as_its_command_line_lists_it(tmp_path):
+    listed = json.loads((FIXTURES / "gcloud.json").read_text())
+    found = []
+    for document in (listed, {"kind": "compute#instanceList", "items": listed}):
+        (tmp_path / "a.json").write_text(json.dumps(document))
+        hosts = collect(tmp_path).rows["hosts"]
+        found.append([(host["host_id"], host["instance_type"]) for host in hosts])
+    assert found[0] and found[0] == found[1]
+
+
 def test_half_a_list_keeps_what_is_whole(tmp_path):
     text = (FIXTURES / "proxmox.json").read_text()
     (tmp_path / "a.json").write_text(text[: text.index('"node": "pve-2"')])

@@ -148,7 +148,8 @@ def _frame(known: Known, value: Worth, settings: Any) -> DataFrame:
     listed = best[worths[best] > 0][: int(settings["experiments_most"])]
     useful = order[worths[order] > 0]
     same = settings["same_share"]
-    places = [safest(value, row, useful, same) for row in listed]
+    tried = value.trials[useful].tocsc()
+    places = [safest(value, row, useful, tried, same) for row in listed]
     names = known.topology.elements
     edges = [_edge(value, row) for row in listed]
     ends = known.topology.edges.iloc[edges]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from pandas import DataFrame
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 from scipy.special import ndtr
 
-from assess.score.arrays import Booleans, Floats, Integers
+from assess.score.arrays import Floats, Integers
 from assess.score.blast_radius.learning import Learned
 from assess.score.blast_radius.topology import Topology, total_weight
 
@@ -214,12 +214,19 @@ def worth(
     )
 
 
-def safest(value: Worth, row: int, order: Integers, share: float) -> int:
-    """Return the first element in ``order`` that tries enough of the edges that ``row`` tries."""
+def safest(
+    value: Worth, row: int, order: Integers, tried: csc_array, share: float
+) -> int:
+    """Return the first element in ``order`` that tries enough of the edges that ``row`` tries.
+
+    ``tried`` has the trials of the elements in this order.
+    """
     own = value.trials[[row]]
     edge = own.indices
-    whole = own.data @ value.by_edge[edge]
-    tried = value.trials[order][:, edge]
-    both = tried.minimum(csr_array(np.broadcast_to(own.data, tried.shape)))
-    enough: Booleans = np.asarray(both @ value.by_edge[edge]) >= share * whole - LEAST
+    weight = value.by_edge[edge]
+    others = tried[:, edge]
+    n = np.diff(others.indptr)
+    both = np.minimum(others.data, np.repeat(own.data, n)) * np.repeat(weight, n)
+    found = np.bincount(others.indices, both, len(order))
+    enough = found >= share * (own.data @ weight) - LEAST
     return order[enough.argmax()] if enough.any() else row

@@ -128,6 +128,7 @@ def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
             row["affected"] = tuple(_name(part) for part in str(text).split(";") if part)
         if frame == "dependencies":
             target = str(record.get("dst_id", ""))
+            row.setdefault("evidence", "frames")  # the list is all that shows it
             row["src"] = _name(record.get("src_id", ""))
             row["dst"] = target if target.startswith(EXTERNAL) else _name(target)
         elif "service_id" in record:

@@ -330,7 +330,7 @@ def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> Rows:
             "status": "partial",
             "unmapped_n": len(bad),
             "ratio": 1 - bad["row"].nunique() / len(table),
-            "hint": f"left out; rule: {bad['rule'].iloc[0]}"[:_EXAMPLE_CHARS],
+            "hint": f"{len(bad)} left out; rule: {bad['rule'].iloc[0]}"[:_EXAMPLE_CHARS],
         }
         for (column, source), bad in problems.groupby(["column", "source"])
     ]

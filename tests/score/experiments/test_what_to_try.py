@@ -179,9 +179,10 @@ def test_the_safest_place_teaches_half_and_reaches_least():
     told = csr_array(np.array([[1.0, 1.0], [0.0, 0.9], [0.2, 0.0]]))
     value = Worth(None, np.zeros(3), told, np.array([1.0, 2.0]), told)
     order = np.array([2, 1, 0])  # by reach
-    assert safest(value, 0, order, 0.5) == 1
-    assert safest(value, 0, order, 0.9) == 0
-    assert safest(value, 2, order, 0.5) == 2
+    tried = value.trials[order].tocsc()
+    assert safest(value, 0, order, tried, 0.5) == 1
+    assert safest(value, 0, order, tried, 0.9) == 0
+    assert safest(value, 2, order, tried, 0.5) == 2
 
 
 def test_the_headline_names_an_element_as_people_do():
