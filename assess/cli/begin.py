@@ -209,7 +209,7 @@ def _aws() -> Iterator[Table]:
             profiles[name] = parser.get(
                 section, "region", fallback=profiles.get(name, "")
             )
-    regions = sorted({region for region in profiles.values() if region})
+    regions = sorted({*filter(None, profiles.values())})
     regions = regions or list(filter(None, [os.environ.get("AWS_REGION")]))
     for kind in AWS_TYPES if profiles else ():
         table: dict[str, Any] = {"type": kind, "profile": sorted(profiles)}

@@ -113,9 +113,8 @@ def _of_operator(resource: Row) -> Row:
     digest = text(artifact, "digest")
     if not tag and not digest:
         return {}
-    server = text(report, "registry", "server")
-    repository = text(artifact, "repository")
-    name = "/".join(filter(None, [server, repository]))
+    place = f"{text(report, 'registry', 'server')}/{text(artifact, 'repository')}"
+    name = place.lstrip("/")
     tagged = f"{name}:{tag}" if tag else name
     return {
         "SchemaVersion": 2,
@@ -175,15 +174,16 @@ def _image_rows(image: ImageRef, identifier: str, **columns: Any) -> FrameRows:
     digest = image.digest or identifier
     if not image.repository or not (digest or image.tag):
         return []
-    row: Row = {
+    row = {
         "registry": image.registry,
         "repository": image.repository,
         "digest": digest,
         "host_id": "",
         "image_id": identifier or None,
         "image": ImageRef(image.registry, image.repository, image.tag, digest),
+        **columns,
     }
-    return [("images", row | columns)]
+    return [("images", row)]
 
 
 def of_grype(report: Row, _: Context) -> FrameRows:
@@ -192,11 +192,12 @@ def of_grype(report: Row, _: Context) -> FrameRows:
     target = table(report, "source", "target")
     if not isinstance(matches, list) or cell(report, "descriptor", "name") != "grype":
         return []
-    findings = [_match(match) for match in dicts(matches)]
-    image = _image_of_target(target)
-    identifier = _id_of(target, "imageID")
-    arch = cell(target, "architecture") or None
-    return _image_rows(image, identifier, arch=arch, **_counted(findings))
+    return _image_rows(
+        _image_of_target(target),
+        _id_of(target, "imageID"),
+        arch=cell(target, "architecture") or None,
+        **_counted(map(_match, dicts(matches))),
+    )
 
 
 def of_scan(report: Row, _: Context) -> FrameRows:
@@ -245,8 +246,7 @@ def _vulnerabilities(results: Rows) -> Row:
         for result in results
     ):
         return {}
-    listed = [v for result in results for v in dicts(result, "Vulnerabilities")]
-    row = _counted(map(_finding, listed))
+    row = _counted(_finding(v) for r in results for v in dicts(r, "Vulnerabilities"))
     if any(dicts(result, "ExperimentalModifiedFindings") for result in results):
         row["vex"] = True  # Trivy has applied a document by itself
     return row
@@ -290,8 +290,7 @@ def of_scorecard(report: Row, context: Context) -> FrameRows:
     name = cell(report, "repo", "name")
     if not name or not isinstance(report.get("checks"), list):
         return []
-    repository = name.rstrip("/").rpartition("/")[2]
-    about = (("name", repository.removesuffix(".git")),)
+    about = (("name", name.rstrip("/").rpartition("/")[2].removesuffix(".git")),)
     answers = []
     for check in dicts(report, "checks"):
         title = cell(check, "name")
@@ -324,8 +323,7 @@ def of_xeol(report: Row, context: Context) -> FrameRows:
     risk = rule.values.get("EOL" if ended else "NONE", "unknown")
     summary = words_of("; ".join(sorted(ended))) or "no package past its end of life"
     when = moment_of(report, "descriptor", "timestamp") or context.file_time
-    answer = _answer(rule, risk, about, summary)
-    return _kept([answer], answered_at=when, source="xeol")
+    return _kept([_answer(rule, risk, about, summary)], answered_at=when, source="xeol")
 
 
 def _image_of_target(target: Row) -> ImageRef:
