@@ -163,7 +163,8 @@ class Undecided:
     ) -> np.ndarray:
         """Follow each arc once for all scenarios; ``certain`` is the value of what fails."""
         arcs = self.arcs[0]
-        nodes = np.unique([graph.tail[arcs], graph.head[arcs]])
+        # to some cells only closed arcs lead
+        nodes = np.unique(np.hstack([graph.tail[arcs], graph.head[arcs], self.node]))
         value = np.zeros((len(nodes), len(certain), self.n), certain.dtype)
         sure = self.tail < 0
         node = np.searchsorted(nodes, graph.tail[self.arc[sure]])

@@ -284,14 +284,18 @@ def test_long_ways_are_followed_to_the_same_end(case, is_drawn):
         assert getattr(side_by_side, each.name).tobytes() == found
 
 
-def test_behind_closed_ways_alone_nothing_goes_down_however_deep():
-    graph = graph_of(2, {(0, 1): 0.0})
-    certain = np.array([[True, False]])
-    undecided = Undecided.of(graph, certain, np.ones((1, 2), bool))
+@pytest.mark.parametrize("arcs", [{(0, 1): 0.0}, {(0, 1): 0.5, (0, 2): 0.0, (2, 3): 0.5}])
+@pytest.mark.parametrize("names", [{"DEEP": -1}, {"WAYS_AN_ARC": 0, "SHARE": 0.0}])
+def test_what_only_closed_ways_lead_to_stays_up_by_every_way_of_counting(arcs, names):
+    nodes = 1 + max(map(max, arcs))
+    graph = graph_of(nodes, arcs)
+    certain = np.arange(nodes)[None] == 0
+    undecided = Undecided.of(graph, certain, np.ones((1, nodes), bool))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assess.score.blast_radius.undecided.DEEP", -1)
+        for name, value in names.items():
+            patch.setattr(f"assess.score.blast_radius.undecided.{name}", value)
         found = decide(graph, undecided, EXACT)
-    assert found.p.tolist() == [0.0]
+    assert found.p.tolist() == [arcs.get((0, node), 0.0) for node in range(1, nodes)]
 
 
 def test_what_is_not_among_the_given_nodes_leads_nowhere():
