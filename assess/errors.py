@@ -93,8 +93,13 @@ def counted(number: int, noun: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the nearest known name; empty where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
+    names = list(known)
+    start = name.rfind(".") + 1
+    # a path that all have in common makes no name nearer
+    if not all(each.startswith(name[:start]) for each in names):
+        start = 0
+    near = difflib.get_close_matches(name[start:], [each[start:] for each in names], n=1)
+    return f"did you mean {name[:start] + near[0]!r}?" if near else ""
 
 
 def no_such(

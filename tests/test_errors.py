@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from assess.errors import AssessError, ConfigError, DataError, counted
+from assess.errors import AssessError, ConfigError, DataError, counted, did_you_mean
 from assess.frames import problem
 
 
@@ -26,3 +26,10 @@ def test_a_problem_of_a_whole_table_has_no_row_and_is_one_problem():
 
 def test_a_number_agrees_with_its_noun():
     assert [counted(n, "call") for n in range(3)] == ["0 calls", "1 call", "2 calls"]
+
+
+def test_a_path_that_all_names_have_in_common_makes_none_near():
+    known = ["criteria.pain_today", "criteria.readiness"]
+    assert did_you_mean("criteria.sustainability", known) == ""
+    near = did_you_mean("criteria.readines", known)
+    assert near == "did you mean 'criteria.readiness'?"
