@@ -349,11 +349,12 @@ def test_a_dead_socket_and_one_that_refuses(engine, tmp_path):
 
 
 def test_dumps_of_the_command_line_say_the_same(engine, batches, tmp_path):
-    def dump(name: str, *arguments: str) -> str:
+    def asked(*arguments: str) -> str:
         command = ["docker", "-H", engine.endpoint, *arguments]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        (tmp_path / name).write_text(done.stdout)
-        return done.stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def dump(name: str, *arguments: str) -> None:
+        (tmp_path / name).write_text(asked(*arguments))
 
     shape = ("--format", "{{json .}}")
     for name, call in (
@@ -364,8 +365,8 @@ def test_dumps_of_the_command_line_say_the_same(engine, batches, tmp_path):
         ("volumes", ["volume", "ls"]),
     ):
         dump(f"{name}.json", *call, *shape)
-    dump("inspect.json", "inspect", *dump("ids", "ps", "-aq").split())
-    networks = dump("ids", "network", "ls", "-q").split()
+    dump("inspect.json", "inspect", *asked("ps", "-aq").split())
+    networks = asked("network", "ls", "-q").split()
     dump("networks.json", "network", "inspect", *networks)
     batch = DockerSource().collect(
         {"path": tmp_path.name, "host_id": engine.version}, tmp_path.parent, Deadline(60)

@@ -217,7 +217,7 @@ def test_every_reader_counts_the_same_services_in_containers():
     assert budget(THREE, POLICY) == 3
     ranking = what_next(THREE, POLICY)
     assert ranking.budget == 3
-    assert ranking.frame["platform"].tolist() == ["docker"] * 3
+    assert ranking.frame["platform"].tolist() == ["mixed", "docker", "docker"]
     assert ranking.frame["p_top"].isna().all()  # none competes: all have moved already
     claims = judge_claims(THREE, POLICY)
     assert claims.details["platforms"]["service_months"].sum() == pytest.approx(months)
