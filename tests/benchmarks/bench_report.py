@@ -44,7 +44,7 @@ def main() -> None:
     """Measure every case on a copy, the cases taking turns so that a busy machine slows all."""
     times: dict[str, list[float]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory() as place:
-        for folder in ("data/sample", "notebooks"):
+        for folder in ("data", "notebooks"):
             shutil.copytree(ROOT / folder, Path(place) / folder)
         for n in ("200", "2000"):
             seconds([*ASSESS, "sample", n, "--services", n], Path(place))
