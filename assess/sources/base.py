@@ -224,9 +224,9 @@ class Batch:
     A row has columns of its frame, and in place of ids, until rows are joined: ``names`` of its
     service, a tuple of `Name`, best first, instead of ``service_id``; of a dependency ``src, dst``,
     each a `Name` (or ``ext:<host>`` for ``dst``); ``affected`` and ``observed``, tuples of `Name`;
-    ``struck``, the `Name` that an experiment failed; of an image ``image``, ``findings`` and
-    ``serial``, by which VEX documents find it; of a finding the keys of the images or
-    containers that it is ``about``.
+    ``struck``, the `Name` that an experiment failed; of a build the ``file`` that a Compose file
+    names; of an image ``image``, ``findings`` and ``serial``, by which VEX documents find it; of a
+    finding the keys of the images or containers that it is ``about``.
     """
 
     rows: Lists = field(default_factory=lambda: defaultdict(list))

@@ -46,11 +46,14 @@ class BuildsSource(Source):
     def fill(self, asked: Asked) -> None:
         """Read every file; an unreadable file does not affect the others."""
         asked.batch.rows |= {frame: [] for frame in self.fills}
-        told = [row for row in asked.others.get("workloads", ()) if row.get("file")]
+        # a row for each image that a build pulls: of one service there are several
+        owners: dict[Path, dict[Names, None]] = {}
+        for row in asked.others.get("workloads", ()):
+            if row.get("file"):
+                owners.setdefault(row["file"].resolve(), {})[row["names"]] = None
         for file, call in each_dump(asked, _CALLED, is_wanted=is_build_file):
-            owners = {row["names"]: None for row in told if file.samefile(row["file"])}
             with call:
-                _read(file, call, asked.batch, [*owners])
+                _read(file, call, asked.batch, [*owners.get(file.resolve(), ())])
 
 
 def is_build_file(file: Path) -> bool:
