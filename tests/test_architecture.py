@@ -150,10 +150,10 @@ BUDGETS = {
     "reference": 1218,  # what rules ask of builds is read from the rules
     "sources": 2719,  # the only one of several, and mounts in the form of pods, once
     "sources/aws": 416,
-    "sources/answers": 1243,  # of a format that nobody names; Grype, Syft, Clair, clusters
+    "sources/answers": 1242,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
     "sources/builds": 374,  # packages are read from commands, by name or by the version in it
-    "sources/compose": 795,  # the builds beside it are read too
+    "sources/compose": 796,  # the builds beside it; what an engine gives it
     "sources/deploys": 417,  # runs as `gh run list` writes them; what is kept, and its name
     "sources/docker": 1607,  # links, routes and shared networks of running containers
     "sources/edges": 580,

@@ -39,6 +39,8 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
     texts = [Text(str(command), "command") for command in commands if command]
     unset = {name for name, value in variables.items() if value is None}
     unread = [f"variable {n}" for n in unset - project.env.keys() if may_be_address(n)]
+    # Compose sets the addresses of models when it starts them.
+    unread += [f"model {name}" for name in service.get("models", ())]
     for name in as_list(service, "configs"):
         content = _content(project, name)
         texts.append(Text(content or "", "config", name))
