@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assess.policy.policy import Policy
-from assess.score import Floats, Integers, Words
+from assess.score import Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.one_failure import Unexplained, middle
-from assess.score.blast_radius.topology import Graph, total_weight
-from assess.score.blast_radius.undecided import Undecided, weight_of
+from assess.score.blast_radius.topology import total_weight
+from assess.score.blast_radius.undecided import Undecided
 
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
 ROOMS = 8  # so many times as much where scenarios share their arcs
@@ -147,56 +147,51 @@ def certain_losses(weight: Floats, reached_n: Integers) -> np.ndarray:
     return losses
 
 
-def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
+def doubtful_n(undecided: Undecided) -> Integers:
     """Count the uncertain arcs by scenario."""
     scenario = undecided.scenario[undecided.head]
-    doubtful = scenario[graph.p[undecided.arc] < 1]
+    doubtful = scenario[undecided.graph.p[undecided.arc] < 1]
     return np.bincount(doubtful, minlength=undecided.n)
 
 
-def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
+def decide(undecided: Undecided, sampling: Sampling) -> Outcome:
     """Decide undecided nodes: one bit per outcome if uncertain arcs are few, else per draw."""
     found = Outcome.none(undecided)
-    few = doubtful_n(graph, undecided)
+    few = doubtful_n(undecided)
     is_exact = few <= sampling.enumerate_up_to
     digits = np.maximum(few, WORD)
     for n in np.unique(digits[is_exact]).tolist():
         alike = np.flatnonzero(is_exact & (digits == n))
         for chunk in undecided.chunks(alike, ROOM >> (n + 3)):
             part, cells = undecided.select(chunk)
-            found.put(cells, chunk, _enumerated(graph, part, n, sampling))
-    draws = np.where(is_exact, 0, _draws(graph, undecided, sampling))
+            found.put(cells, chunk, _enumerated(part, n, sampling))
+    draws = np.where(is_exact, 0, _draws(undecided, sampling))
     first = np.minimum(draws, sampling.draws_least) if sampling.is_frugal else draws
-    _draw(found, graph, undecided, sampling, first)
+    _draw(found, undecided, sampling, first)
     if sampling.is_frugal:
-        imprecise = found.losses["se"] > sampling.se_max * graph.weight.sum()
-        _draw(found, graph, undecided, sampling, np.where(imprecise, draws, 0))
+        imprecise = found.losses["se"] > sampling.se_max * undecided.graph.weight.sum()
+        _draw(found, undecided, sampling, np.where(imprecise, draws, 0))
     return found
 
 
 def _draw(
-    found: Outcome,
-    graph: Graph,
-    undecided: Undecided,
-    sampling: Sampling,
-    draws: Integers,
+    found: Outcome, undecided: Undecided, sampling: Sampling, draws: Integers
 ) -> None:
     """Enter the outcome of scenarios by so many draws each; those of none stay as they are."""
+    deepest = int(undecided.graph.depth.max(initial=0))
     for n in np.unique(draws[draws > 0]).tolist():
         alike = np.flatnonzero(draws == n)
-        deepest = int(graph.depth.max(initial=0))
         room = max(ROOM // (n // 8 + 1), deepest * CELLS_A_STEP)
         if undecided.is_shared:
             room *= ROOMS
         for chunk in undecided.chunks(alike, room):
             part, cells = undecided.select(chunk)
-            found.put(cells, chunk, _drawn(graph, part, n, sampling))
+            found.put(cells, chunk, _drawn(part, n, sampling))
 
 
-def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
+def _draws(undecided: Undecided, sampling: Sampling) -> Integers:
     """Return the draws needed for a small standard error: few where little can be reached."""
-    total = total_weight(graph.weight)
-    share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
+    share = undecided.weight() / total_weight(undecided.graph.weight)
     # the standard deviation of a share is at most half of what can be reached
     deviation = share / 2
     enough = np.ceil((deviation / sampling.se_max) ** 2) + 1
@@ -204,11 +199,9 @@ def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
     return np.where(enough <= sampling.draws_least, least, sampling.draws)
 
 
-def _enumerated(
-    graph: Graph, part: Undecided, digits: int, sampling: Sampling
-) -> Outcome:
+def _enumerated(part: Undecided, digits: int, sampling: Sampling) -> Outcome:
     """Decide by every outcome of at most ``digits`` arcs in each scenario."""
-    p, row = _doubtful(graph, part, digits)
+    p, row = _doubtful(part, digits)
     width = 1 << digits
     # mask i repeats 2**i zeros and 2**i ones: bit k of it is bit i of k; the last is all ones
     masks = np.arange(width) >> np.arange(digits)[:, None] & 1 > 0
@@ -216,42 +209,43 @@ def _enumerated(
     chance = np.ones((part.n, 1))
     for each in p.T[:, :, None]:
         chance = np.concatenate([chance * (1 - each), chance * each], axis=1)
-    down = bits_of(_spread(graph, part, gates, row), width)
+    down = bits_of(_spread(part, gates, row), width)
     # sums round: chances that are equal must stay equal, for they are ranked
     likely = (down * chance[part.scenario]).sum(axis=1).round(DIGITS)
     found = Outcome.none(part)
     found.p[:] = likely
-    found.losses["loss"] = weight_of(graph, part, likely)
+    found.losses["loss"] = part.weight(likely)
     if sampling.spread:
-        weighed = down * graph.weight[part.node, None]
+        weighed = down * part.graph.weight[part.node, None]
         losses = np.zeros((part.n, width))  # in a scenario without a cell nothing is lost
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
         if len(starts):
             losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
-        ends = _middle(graph, part, losses, chance, sampling)
+        ends = _middle(part, losses, chance, sampling)
         found.losses["next_lo"], found.losses["next_hi"] = ends
     return found
 
 
-def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
+def _doubtful(part: Undecided, digits: int) -> tuple[Floats, Integers]:
     """Return the chances of the uncertain arcs of each scenario, and by way its number."""
     # a certain way has the number ``digits``; a number without an arc has the chance 0
+    chance = part.graph.p[part.arc]
     scenario = part.scenario[part.head]
     ways = np.lexsort([part.arc, scenario])
-    ways = ways[graph.p[part.arc[ways]] < 1]
+    ways = ways[chance[ways] < 1]
     first = np.searchsorted(scenario[ways], np.arange(part.n))
     number = np.arange(len(ways)) - first[scenario[ways]]
     row = np.full(len(part.arc), digits)
     row[ways] = number
     p = np.zeros((part.n, digits))
-    p[scenario[ways], number] = graph.p[part.arc[ways]]
+    p[scenario[ways], number] = chance[ways]
     return p, row
 
 
-def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
+def _drawn(part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     arcs, row = part.arcs
-    p = graph.p[arcs]
-    ranks = _ranks(graph.keys[arcs], p, sampling, draws)
+    p = part.graph.p[arcs]
+    ranks = _ranks(part.graph.keys[arcs], p, sampling, draws)
     # one draw in each of equal strata: less noise than independent draws
     strata = (np.arange(sampling.draws) + 0.5) / sampling.draws
     # an arc is open in its first ranks, so that raising p closes none
@@ -259,31 +253,31 @@ def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Out
     rows = blocks(*ranks.shape)
     masks = [to_words(ranks[some] < open_n[some, None]) for some in rows]
     full = to_words(np.ones((1, draws), bool))
-    down = _spread(graph, part, np.vstack([*masks, full]), row)
+    down = _spread(part, np.vstack([*masks, full]), row)
     found = Outcome.none(part)
     found.losses["exact"] = False
     found.p[:] = np.bitwise_count(down).sum(axis=1) / draws
-    found.losses["loss"] = weight_of(graph, part, found.p)
+    found.losses["loss"] = part.weight(found.p)
     if sampling.spread:
-        losses = _losses(graph, part, down, draws)
+        losses = _losses(part, down, draws)
         found.losses["se"] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
         chance = np.full((1, draws), 1 / draws)
-        ends = _middle(graph, part, losses, chance, sampling)
+        ends = _middle(part, losses, chance, sampling)
         found.losses["next_lo"], found.losses["next_hi"] = ends
     return found
 
 
-def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words:
+def _spread(part: Undecided, gates: Words, row: Integers) -> Words:
     """Return the bits of each cell; the last gate is open in all outcomes."""
     shape = (len(part.node) + 1, gates.shape[1])
     down = np.zeros(shape, np.uint64)
     down[-1] = gates[-1]
-    return part.sweep(graph, down, gates, row, OUTCOMES)
+    return part.sweep(down, gates, row, OUTCOMES)
 
 
-def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
+def _losses(part: Undecided, down: Words, draws: int) -> Floats:
     """Return the weight lost by scenario and draw; nodes within one draw are not independent."""
-    weights = Weights.of(graph.weight)
+    weights = Weights.of(part.graph.weight)
     ends = np.cumsum(part.cells)
     losses = np.zeros((part.n, draws))
     for scenario, (stop, n) in enumerate(zip(ends, part.cells, strict=True)):
@@ -292,18 +286,15 @@ def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     return losses
 
 
-def _middle(
-    graph: Graph, part: Undecided, losses: Floats, chance: Floats, sampling: Sampling
-) -> tuple[Floats, Floats]:
+def _middle(part: Undecided, losses: Floats, chance: Floats, sampling: Sampling) -> Ends:
     """Return by scenario the interval of the loss of one failure."""
     besides = sampling.unexplained
     if besides is None:
         return middle(losses, chance, sampling.level)
-    reached = weight_of(graph, part, np.ones(len(part.node)))
-    return besides.middle(losses, chance, reached, sampling.level)
+    return besides.middle(losses, chance, part.weight(), sampling.level)
 
 
-def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
+def bounded(undecided: Undecided, *, most: bool) -> Outcome:
     """Bound the loss by uncertain arcs: by all reachable nodes, or by the most probable paths."""
     # Along one path of arcs a node fails with the product of their chances; with several,
     # more often.
@@ -312,10 +303,10 @@ def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
     losses["exact"] = False
     losses["se"] = math.nan
     found.p[:] = 1.0
-    losses["next_hi"] = weight_of(graph, undecided, found.p)
+    losses["next_hi"] = undecided.weight(found.p)
     if not most:
         best = np.zeros(len(undecided.node) + 1)
         best[-1] = 1.0
-        found.p[:] = undecided.sweep(graph, best, graph.p, undecided.arc, CHANCES)
-    losses["loss"] = weight_of(graph, undecided, found.p)
+        found.p[:] = undecided.sweep(best, undecided.graph.p, undecided.arc, CHANCES)
+    losses["loss"] = undecided.weight(found.p)
     return found

@@ -362,7 +362,7 @@ def chances_in(
     for row, each in enumerate(p):
         own = graph.with_chances(each)
         undecided = Undecided.of(own, initially[[row]], reach[[row]])
-        found[row, undecided.node] = decide(own, undecided, sampling).p
+        found[row, undecided.node] = decide(undecided, sampling).p
     return found
 
 

@@ -111,7 +111,7 @@ def test_chances_together_are_those_of_each_alone(fleet_and_failures):
         near = steps(fleet.matrix(), down[None], np.ones_like(down[None]))
         undecided = Undecided.of(asked, down[None], near < FAR)
         want = down.astype(float)
-        want[undecided.node] = decide(asked, undecided, sampling).p
+        want[undecided.node] = decide(undecided, sampling).p
         assert alone.tolist() == want.tolist()
     assert np.unique(found).size > 10
 
