@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from assess import execution
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Booleans, Bytes, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     Csr,

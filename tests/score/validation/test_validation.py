@@ -10,7 +10,7 @@ import pytest
 from failing_fleet import failing_fleet
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score import validation
 from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
@@ -19,7 +19,7 @@ from assess.score.blast_radius.learning import Failures
 from assess.score.blast_radius.topology import FAR, build_topology, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
-from assess.score.incidents.exposure import exposure
+from assess.score.incidents import exposure
 from assess.score.validation import (
     ELEMENT,
     EVENT,
