@@ -29,8 +29,8 @@ from assess.sources.ecs.tasks import (
     wanted_host,
 )
 from assess.sources.ecs.template import stem_of
+from assess.sources.edges import NOWHERE, dependency_row, distinct
 from assess.sources.edges.address import Siblings
-from assess.sources.edges.rows import NOWHERE, dependency_row, distinct
 from assess.sources.replica import declared_rows
 from assess.sources.unit import service_row, share, unread_note
 from assess.sources.values import (
