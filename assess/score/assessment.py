@@ -335,7 +335,7 @@ def score_experiments(
     Notes
     -----
     A trial narrows the Beta distribution of an edge; the derivative of each impact by the edge says
-    what that is worth. See `assess.score.experiments.worth`.
+    what that is worth. See `assess.score.experiments`.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Integers, Positions
+from assess.score import Booleans, Integers, Positions
 from assess.score.blast_radius.bitset import Csr
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents.exposure import sound_incidents

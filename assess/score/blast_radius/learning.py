@@ -15,7 +15,7 @@ from pandas import DataFrame, Index, Series
 
 from assess.policy import Table
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from assess.score.arrays import Booleans, Ends, Floats, Integers
+from assess.score import Booleans, Ends, Floats, Integers
 from assess.score.blast_radius.topology import total_weight
 
 SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well

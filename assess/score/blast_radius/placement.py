@@ -10,7 +10,7 @@ from assess import reference
 from assess.frames import surely
 from assess.inventory import Inventory, images_by_tag
 from assess.policy.policy import Policy
-from assess.score.arrays import Floats
+from assess.score import Floats
 from assess.score.evidence.facts import nodes
 from assess.score.incidents.exposure import (
     is_replica,

@@ -15,7 +15,7 @@ import numpy as np
 
 from assess import execution
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Bytes, Floats, Integers, Words
+from assess.score import Booleans, Bytes, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     Csr,
     Parts,

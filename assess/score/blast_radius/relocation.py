@@ -18,7 +18,7 @@ from assess.inventory import Inventory
 from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.reference import parse_version, target_engine
-from assess.score.arrays import Booleans, Ends, Floats, Integers, Words
+from assess.score import Booleans, Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     Csr,
     Parts,

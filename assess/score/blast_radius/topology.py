@@ -14,7 +14,7 @@ from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers, Positions, Words
+from assess.score import Booleans, Floats, Integers, Positions, Words
 from assess.score.blast_radius.bitset import (
     Csr,
     Parts,

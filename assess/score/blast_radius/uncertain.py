@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assess.policy.policy import Policy
-from assess.score.arrays import Floats, Integers, Words
+from assess.score import Floats, Integers, Words
 from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.one_failure import Unexplained, middle
 from assess.score.blast_radius.topology import Graph, total_weight

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from assess.score.arrays import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import Csr
 from assess.score.blast_radius.topology import Graph
 

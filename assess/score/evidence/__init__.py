@@ -20,7 +20,7 @@ from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import Table, rules
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats
+from assess.score import Booleans, Floats
 
 How = Literal["all", "any", "share"]
 Ids = Collection[str]

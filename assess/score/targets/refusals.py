@@ -13,7 +13,7 @@ from assess.frames import surely
 from assess.policy import Table
 from assess.policy.policy import Policy
 from assess.policy.targets import STAY
-from assess.score.arrays import Floats
+from assess.score import Floats
 from assess.score.evidence import Evidence, combine
 from assess.score.incidents.exposure import HOST
 from assess.score.readiness.gates import NOT_DECIDABLE, OPEN

@@ -20,7 +20,7 @@ from assess.inventory import Inventory
 from assess.linear import any_of
 from assess.policy.policy import Policy
 from assess.policy.targets import RUNTIMES
-from assess.score.arrays import Floats
+from assess.score import Floats
 from assess.score.evidence.facts import nodes
 from assess.score.incidents.exposure import (
     HOST,

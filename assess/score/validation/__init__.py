@@ -11,7 +11,7 @@ from assess.execution import tell
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import sparse
 from assess.score.blast_radius.failures import Failure, ids, sample
 from assess.score.blast_radius.learning import (

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from assess.score.arrays import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.failures import sample
 from assess.score.blast_radius.learning import CERTAIN, Failures, expit, logit

@@ -18,7 +18,7 @@ from pandas import DataFrame, Series
 
 from assess.policy import Table
 from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers, Objects
+from assess.score import Booleans, Floats, Integers, Objects
 from assess.score.incidents.exposure import in_containers
 from assess.score.result import Result, with_ends
 from assess.score.what_next.labels import labels

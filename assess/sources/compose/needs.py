@@ -9,20 +9,20 @@ from assess.sources.base import Name, Row, Rows
 from assess.sources.compose.forms import Service, as_mapping
 from assess.sources.compose.project import MAX_LISTED, Project
 from assess.sources.docker.names import compose_name
-from assess.sources.edges.address import (
-    ENGINE_HOSTS,
-    LISTS,
-    Callee,
-    Siblings,
-    may_be_address,
-)
-from assess.sources.edges.rows import (
+from assess.sources.edges import (
     START_ORDER,
     Text,
     declared_call,
     dependency_row,
     distinct,
     start_order,
+)
+from assess.sources.edges.address import (
+    ENGINE_HOSTS,
+    LISTS,
+    Callee,
+    Siblings,
+    may_be_address,
 )
 from assess.sources.routing import routed_calls
 from assess.sources.unit import CONFIG_PATHS, Unit

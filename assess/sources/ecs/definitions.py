@@ -7,8 +7,8 @@ from typing import Any
 
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
+from assess.sources.edges import command_line
 from assess.sources.edges.address import may_be_address
-from assess.sources.edges.rows import command_line
 from assess.sources.redact import keep_labels, kept_env
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (

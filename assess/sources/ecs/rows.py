@@ -29,8 +29,8 @@ from assess.sources.ecs.tasks import (
     wanted_host,
 )
 from assess.sources.ecs.template import stem_of
+from assess.sources.edges import NOWHERE, dependency_row, distinct
 from assess.sources.edges.address import Siblings
-from assess.sources.edges.rows import NOWHERE, dependency_row, distinct
 from assess.sources.replica import declared_rows
 from assess.sources.unit import service_row, share, unread_note
 from assess.sources.values import (
@@ -307,7 +307,7 @@ def _add_tasks(
             batch.add("hosts", host)
         workloads, mounts = to_workloads(task, names, definition, host_id)
         batch.place(workloads, mounts)
-        batch.container_ids[workloads[0]["workload_id"]] = known_as(task)
+        batch.container_ids |= known_as(task, workloads)
         happened = to_task_activities(task, workloads[0]) if since else ()
         batch.add("activities", *(a for a in happened if a["started_at"] >= since))
     batch.add("services", *alone.values())

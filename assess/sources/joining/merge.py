@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from assess import frames
+from assess import frames, reference
 from assess.frames import EXTERNAL
 from assess.sources import csv_records
 from assess.sources.base import TRACED, Batches, Lists, Name, Names, Row, Rows, type_of
@@ -261,10 +261,11 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
 
 
 def _inexact(cells: pd.Series) -> pd.Series:
-    """Return cells as far as they count: 8 and 8.6 are one system, told more or less exactly."""
-    if cells.name != "os_version":
+    """Return cells as far as they count: 8 and 8.6 are one system, 1.7.2~ds1 is version 1.7.2."""
+    if not str(cells.name).endswith("version"):
         return cells
-    return cells.astype("string").str.split(".").str[0]
+    numbers = cells.astype(object).map(reference.parse_version)
+    return numbers.str[:1] if cells.name == "os_version" else numbers
 
 
 def _every_name(cells: pd.Series) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from assess.sources.base import Row
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.payload import SHORT_ID
-from assess.sources.edges.rows import command_line
+from assess.sources.edges import command_line
 from assess.sources.kubernetes.config import Material, config_texts, expanded
 from assess.sources.kubernetes.controllers import Controller, Selected
 from assess.sources.kubernetes.kinds import is_placeholder, store_facts
