@@ -95,6 +95,36 @@ def test_a_service_that_a_tool_knows_by_its_id_is_shown_and_suggested_by_its_nam
     )
 
 
+def test_the_line_that_joins_a_name_of_two_namespaces_is_shown_and_joins_it(tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "{name: shop, services: {web: {image: a}, db: {image: b}}}"
+    )
+    pod = "spec: {template: {spec: {containers: [{image: a}]}}}"
+    (tmp_path / "web.yaml").write_text(
+        f"kind: Deployment\nmetadata: {{name: web, namespace: production}}\n{pod}"
+    )
+    sources = [
+        ("compose", {"path": str(tmp_path / "compose.yaml")}),
+        ("kubernetes", {"path": str(tmp_path / "web.yaml")}),
+    ]
+    inventory = collect(config(*sources), now=NOW)
+    assert set(inventory["services"]["service_id"]) == {
+        "production/web",
+        "shop/web",
+        "db",
+    }
+    coverage = inventory["coverage"].set_index(["source", "scope", "call"])
+    row = coverage.loc[("identity", "services", "similar")]
+    assert (row["status"], row["ambiguous_n"]) == ("partial", 2)
+    line = row["hint"].partition(": in the identity map, ")[2].partition(" ")[0]
+    assert line == "shop/web,production/web"
+    (tmp_path / "map.csv").write_text(f"pattern,service_id\n{line}\n")
+    joining = config(*sources, directory=tmp_path, map="map.csv")
+    inventory = collect(joining, now=NOW)
+    assert set(inventory["services"]["service_id"]) == {"production/web", "db"}
+    assert "similar" not in set(inventory["coverage"]["call"])
+
+
 def test_sources_join_into_one_inventory():
     inventory = collect(config(SHOP, INCIDENTS), now=NOW)
     assert str(inventory.snapshot_at) == "2026-09-30 12:00:00+00:00"
