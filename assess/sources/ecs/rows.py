@@ -305,7 +305,7 @@ def _add_tasks(
             batch.add("hosts", host)
         workloads, mounts = to_workloads(task, names, definition, host_id)
         batch.place(workloads, mounts)
-        batch.container_ids[workloads[0]["workload_id"]] = known_as(task)
+        batch.container_ids |= known_as(task, workloads)
         happened = to_task_activities(task, workloads[0]) if since else ()
         batch.add("activities", *(a for a in happened if a["started_at"] >= since))
     batch.add("services", *alone.values())

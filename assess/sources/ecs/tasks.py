@@ -334,10 +334,12 @@ def _as_it_runs(unit: Unit, task: Row, containers: Row, main: str) -> Unit:
     return replace(one(unit, main), beside=beside)
 
 
-def known_as(task: Row) -> Words:
-    """Return the ids by which the engine of an instance knows the task and its containers."""
-    containers = (text(c, "runtimeId") for c in dicts(task, "containers"))
-    return tuple(filter(None, (last_of(task, "taskArn"), *containers)))
+def known_as(task: Row, workloads: Rows) -> dict[str, Words]:
+    """Return by workload the ids that an engine has for it; the main one has those of no other."""
+    ids = {n: text(c, "runtimeId") for n, c in by_name(task, "containers").items()}
+    known = {row["workload_id"]: [ids.pop(row["name"], "")] for row in workloads[1:]}
+    known[workloads[0]["workload_id"]] = [last_of(task, "taskArn"), *ids.values()]
+    return {key: tuple(filter(None, own)) for key, own in known.items()}
 
 
 def _life(task: Row, containers: Rows, main: Row, definition: Definition | None) -> Row:
