@@ -19,6 +19,7 @@ from assess.sources.values import (
     dicts,
     dig,
     integer,
+    is_true,
     leaf,
     picked,
     quantity,
@@ -160,12 +161,11 @@ def _is_ready(item: Row) -> bool:
 
 def _is_public(item: Row) -> bool | None:
     """Return whether customers reach it; None where callers may have to identify themselves."""
-    ingress = picked(item, "cloud run setting")["ingress"]
-    if ingress in _INSIDE:
+    own = picked(item, "cloud run setting")
+    if own["ingress"] in _INSIDE:
         return False
-    is_open = item.get("invokerIamDisabled") is True
-    is_open |= text(_notes(item), f"{_RUN}invoker-iam-disabled") == "true"
-    return True if is_open and ingress in ("all", "INGRESS_TRAFFIC_ALL") else None
+    is_for_all = own["ingress"] in ("all", "INGRESS_TRAFFIC_ALL")
+    return True if is_for_all and is_true(own["open"]) else None
 
 
 def _hosts(item: Row) -> Iterator[str]:
@@ -260,10 +260,8 @@ def _with_volume(mount: Mount, volume: Row) -> Mount:
 
 def _bucket(volume: Row) -> tuple[str, bool]:
     """Return the bucket behind a volume, and whether it may only be read; empty for none."""
-    csi = table(volume, "csi")
-    named = text(volume, "gcs", "bucket") or text(csi, "volumeAttributes", "bucketName")
-    is_readonly = dig(volume, "gcs", "readOnly") is True or csi.get("readOnly") is True
-    return named, is_readonly
+    found = picked(volume, "cloud run bucket")
+    return found["name"] or "", found["read_only"] is True
 
 
 def _instances(notes: Row) -> list[str]:
