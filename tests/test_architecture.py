@@ -146,7 +146,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
     "core": 2261,  # what is unknown, or not there; the nearest name within a common path
-    "policy": 659,  # targets are checked word by word
+    "policy": 661,  # targets are checked word by word
     "reference": 1218,  # what rules ask of builds is read from the rules
     "sources": 2719,  # the only one of several, and mounts in the form of pods, once
     "sources/aws": 416,
