@@ -39,7 +39,7 @@ HEAD = """\
 #   assess collect -o data/snapshots/2026Q4           a directory per quarter
 """
 _NAMED = re.compile(
-    r"\w.*\.(?:ya?ml|json|template|hcl|nomad|container|kube|tf|cfg|ini)|.*(?:Docker|Container)file.*"
+    r"\w.*\.(?:ya?ml|json|template|hcl|nomad|container|kube|tf|cfg|ini)|.*(?i:Docker|Container)file.*"
 )
 _LOOKED_AT = 20_000  # files
 _HEAD_BYTES = 1 << 18
@@ -124,20 +124,16 @@ def _engines() -> Iterator[Table]:
         f"{runtime}/podman/podman.sock": "your podman, through its Docker API",
     }
     found = {
-        f"unix://{socket}": why for socket, why in sockets.items() if _is_socket(socket)
+        f"unix://{socket}": why
+        for socket, why in sockets.items()
+        # not below a directory of another user, which may not be looked into
+        if os.access(socket, os.F_OK) and Path(socket).is_socket()
     }
     named = os.environ.get("DOCKER_HOST", "")
     if named.startswith(("unix://", "tcp://", "ssh://")):
         found.setdefault(named, "the engine that DOCKER_HOST names")
     for endpoint, why in found.items():
         yield why, {"type": "docker", "endpoint": endpoint}
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return Path(path).is_socket()
-    except OSError:  # a directory of another user
-        return False
 
 
 def _declarations(directory: Path) -> Iterator[Table]:

@@ -66,10 +66,10 @@ class ContainerAppsSource(ManagedSource):
     wrappers = ("value",)
     platform = container_apps
 
-    def checked(self, documents: list[Any]) -> list[Any]:
-        """Return documents with the keys of the API: Azure's SDK writes ``max_replicas``."""
-        written = json.dumps(documents, default=str)
-        return json.loads(written, object_hook=_with_api_keys)  # type: ignore[no-any-return]
+    def sort(self, document: Any) -> Sorted:
+        """Sort descriptions with the keys of the API: Azure's SDK writes ``max_replicas``."""
+        written = json.dumps(document, default=str)
+        yield from super().sort(json.loads(written, object_hook=_with_api_keys))
 
 
 def _with_api_keys(values: Row) -> Row:
