@@ -26,10 +26,9 @@ from assess.score.blast_radius.bitset import (
     spread_to_nodes,
     swept,
 )
-from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate, reached
-from assess.score.blast_radius.topology import Graph, Topology, total_weight
+from assess.score.blast_radius.topology import LEVELS, Graph, Topology, total_weight
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents import is_replica
 
