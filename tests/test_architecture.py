@@ -148,11 +148,11 @@ BUDGETS = {
     "core": 2261,  # what is unknown, or not there; the nearest name within a common path
     "policy": 659,  # targets are checked word by word
     "reference": 1218,  # what rules ask of builds is read from the rules
-    "sources": 2712,  # the only one of several, and mounts in the form of pods, once
+    "sources": 2714,  # options of a Java machine; mounts in the form of pods, once
     "sources/aws": 416,
-    "sources/answers": 1243,  # of a format that nobody names; Grype, Syft, Clair, clusters
+    "sources/answers": 1240,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
-    "sources/builds": 374,  # packages are read from commands, by name or by the version in it
+    "sources/builds": 376,  # what is installed, by name or version; what starts, as of a container
     "sources/compose": 795,  # the builds beside it are read too
     "sources/deploys": 417,  # runs as `gh run list` writes them; what is kept, and its name
     "sources/docker": 1607,  # links, routes and shared networks of running containers
@@ -187,7 +187,7 @@ BUDGETS = {
     "score/incidents": 587,
     "score/readiness": 502,
     "score/validation": 835,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1920,  # systems, kernels, flags, and builds with lists of packages too
+    "score/upgrade_churn": 1919,  # systems, kernels, flags, and builds with lists of packages too
     "score/targets": 687,  # missing prices once
     "score/what_next": 1406,
     "figures": 1312,
