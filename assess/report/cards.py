@@ -75,7 +75,8 @@ def card(row: Row, scores: Assessment, *, is_full: bool = True) -> Card:
             ),
             **_checks(service_id, scores),
         }
-    return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
+    band = band_of(label)
+    return Card(anchor(service_id), service_id, label, band, line, lists, row["why"])
 
 
 def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
@@ -137,9 +138,9 @@ def facts(row: Row, scores: Assessment) -> list[str]:
             f"worst case, in {in_words(row, 'p_top_neutral')} in the neutral case."
         )
     sentences += [
-        f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality; "
-        f"its single points of failure: {in_words(row, 'blast_exposure_n')} "
-        f"(at most {in_words(row, 'blast_exposure_hi')}).",
+        f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality.",
+        f"Single points of failure: {in_words(row, 'blast_exposure_n')}, at most "
+        f"{in_words(row, 'blast_exposure_hi')} with unseen calls and unnamed places.",
         f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year.",
     ]
     flips = scores.rows_of("flips", service_id)

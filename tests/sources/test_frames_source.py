@@ -104,14 +104,17 @@ def test_own_answers_join_what_others_saw(tmp_path):
     assert list(inventory["service_aliases"]["alias"]) == ["checkout-svc"]
 
 
-def test_a_list_of_needs_without_other_evidence_is_kept(tmp_path):
+def test_a_list_without_other_evidence_is_evidence_and_lacks_nothing(tmp_path):
     (tmp_path / "services.csv").write_text("service_id\nshop\ndb\n")
     (tmp_path / "dependencies.csv").write_text("src_id,dst_id,kind\nshop,db,data\n")
+    (tmp_path / "answers.csv").write_text(
+        "service_id,question,answer,source\nshop,q1,yes,\n"
+    )
     inventory = run(("frames", {"path": "."}), directory=tmp_path)
     [edge] = inventory["dependencies"].itertuples()
     assert (edge.src_id, edge.dst_id, edge.evidence) == ("shop", "db", "frames")
-    [read] = inventory["coverage"].query("call == 'dependencies.csv'").itertuples()
-    assert (read.status, "no such column" in read.hint) == ("partial", True)
+    assert inventory["answers"]["source"].tolist() == ["frames"]
+    assert set(inventory["coverage"]["status"]) == {"ok"}
 
 
 def test_no_directory_and_an_empty_one(tmp_path):
