@@ -10,8 +10,8 @@ from assess.execution import working as working
 from assess.figures import notebook_style as notebook_style
 from assess.inventory import Inventory as Inventory
 from assess.inventory import from_frames as from_frames
-from assess.policy.policy import Policy as Policy
-from assess.policy.policy import load_policy as load_policy
+from assess.policy import Policy as Policy
+from assess.policy import load_policy as load_policy
 from assess.report import Report as Report
 from assess.report import build_report as build_report
 from assess.report.explorer import Explorer as Explorer

@@ -61,7 +61,7 @@ def init(directory: Path) -> None:
     Files that are there already are kept. Prints the paths of the new ones.
     """
     from assess import notebooks
-    from assess.policy.policy import load_policy
+    from assess.policy import load_policy
 
     try:
         for folder in (directory / "data" / "snapshots", directory / "reports"):

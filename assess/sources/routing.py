@@ -8,7 +8,7 @@ from typing import Any
 from assess.image_ref import last_part
 from assess.linear import Linear
 from assess.sources.csv_records import rows
-from assess.sources.edges.rows import declared_call
+from assess.sources.edges import declared_call
 from assess.sources.unit import Unit, sees_engine_socket
 
 Labels = Mapping[str, Any]

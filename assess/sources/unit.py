@@ -17,9 +17,16 @@ from assess import frames, reference
 from assess.image_ref import ImageRef, as_declared, last_part, parse_image
 from assess.inventory import NO_DATA
 from assess.sources.base import Name, Names, Row, Rows
+from assess.sources.edges import (
+    STORES,
+    Mention,
+    Text,
+    kind_of,
+    mentions,
+    needs,
+    variables,
+)
 from assess.sources.edges.address import Address, Callee, Siblings
-from assess.sources.edges.kinds import STORES, kind_of
-from assess.sources.edges.rows import Mention, Text, mentions, needs, variables
 from assess.sources.redact import is_secret, kept_env, scrub, secret_names, tells_secret
 from assess.sources.settings import setting_text
 from assess.sources.values import Texts, Words, dig, integer, joined, only, text

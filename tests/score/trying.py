@@ -11,12 +11,12 @@ from scipy.sparse import csr_array
 from simulated_world import calls, expit, fallen
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.failures import Failure
 from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import build_topology
 from assess.score.blast_radius.uncertain import Sampling
-from assess.score.experiments.worth import Doubt, worth
+from assess.score.experiments import Doubt, worth
 from assess.score.validation import chances_in
 
 POLICY = load_policy()

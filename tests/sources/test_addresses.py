@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from assess.sources.edges import kind_of, kind_of_image
 from assess.sources.edges.address import Address, of_text, of_variable, position_of
-from assess.sources.edges.kinds import kind_of, kind_of_image
 
 
 def hosts(found):

@@ -95,6 +95,36 @@ def test_a_service_that_a_tool_knows_by_its_id_is_shown_and_suggested_by_its_nam
     )
 
 
+def test_the_line_that_joins_a_name_of_two_namespaces_is_shown_and_joins_it(tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "{name: shop, services: {web: {image: a}, db: {image: b}}}"
+    )
+    pod = "spec: {template: {spec: {containers: [{image: a}]}}}"
+    (tmp_path / "web.yaml").write_text(
+        f"kind: Deployment\nmetadata: {{name: web, namespace: production}}\n{pod}"
+    )
+    sources = [
+        ("compose", {"path": str(tmp_path / "compose.yaml")}),
+        ("kubernetes", {"path": str(tmp_path / "web.yaml")}),
+    ]
+    inventory = collect(config(*sources), now=NOW)
+    assert set(inventory["services"]["service_id"]) == {
+        "production/web",
+        "shop/web",
+        "db",
+    }
+    coverage = inventory["coverage"].set_index(["source", "scope", "call"])
+    row = coverage.loc[("identity", "services", "similar")]
+    assert (row["status"], row["ambiguous_n"]) == ("partial", 2)
+    line = row["hint"].partition(": in the identity map, ")[2].partition(" ")[0]
+    assert line == "shop/web,production/web"
+    (tmp_path / "map.csv").write_text(f"pattern,service_id\n{line}\n")
+    joining = config(*sources, directory=tmp_path, map="map.csv")
+    inventory = collect(joining, now=NOW)
+    assert set(inventory["services"]["service_id"]) == {"production/web", "db"}
+    assert "similar" not in set(inventory["coverage"]["call"])
+
+
 def test_sources_join_into_one_inventory():
     inventory = collect(config(SHOP, INCIDENTS), now=NOW)
     assert str(inventory.snapshot_at) == "2026-09-30 12:00:00+00:00"
@@ -329,6 +359,7 @@ def told(frame, *cells):
     for number, own in enumerate(cells):
         batch = Batch()
         key = {"names": [Name("s", "label", 1.0)]} if frame == "services" else {}
+        key |= {"names": [], "workload_id": "w"} if frame == "workloads" else {}
         host = {"host_id": "h"} if frame in ("hosts", "engines") else {}
         host |= {"runtime": "docker"} if frame == "engines" else {}
         batch.add(frame, host | key | own | {"source": f"source{number}"})
@@ -348,6 +379,12 @@ def told(frame, *cells):
         ("hosts", "os_version", "20.04", "22.04"),
         ("hosts", "kernel", "5.15.0-91-generic", "6.8.0-40-generic"),
         ("engines", "storage_driver", "aufs", "overlay2"),
+        ("engines", "version", "20.10.24+dfsg1", "24.0.5"),
+        ("engines", "containerd_version", "1.6.20~ds1", "1.7.2"),
+        ("engines", "live_restore", True, False),
+        ("workloads", "state", "running", "exited"),
+        ("workloads", "user_root", True, False),
+        ("workloads", "caps_added", "SYS_ADMIN", "none"),
     ],
 )
 def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
@@ -366,6 +403,10 @@ def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
 def test_one_thing_told_more_exactly_is_no_contradiction():
     tables, _ = to_tables(told("hosts", {"os_version": "8"}, {"os_version": "8.6"}), [])
     assert tables["hosts"]["os_version"].tolist() == ["8"]
+    pair = {"version": "5:20.10.24~3-0~debian"}, {"version": "20.10.24+dfsg1"}
+    tables, notes = to_tables(told("engines", *pair), [])
+    assert tables["engines"]["version"].tolist() == ["5:20.10.24~3-0~debian"]
+    assert [note for note in notes if note["source"] == "merge"] == []
     # two runtimes of one host contradict nobody
     pair = {"storage_driver": "aufs"}, {"storage_driver": "zfs", "runtime": "containerd"}
     tables, _ = to_tables(told("engines", *pair, *pair), [])
@@ -373,18 +414,22 @@ def test_one_thing_told_more_exactly_is_no_contradiction():
 
 
 @pytest.mark.parametrize(
-    ("column", "less", "more"),
+    ("frame", "column", "less", "more"),
     [
-        ("logs_exported", False, True),
-        ("health_checked", False, True),
-        ("restore_tested_at", pd.Timestamp("2026-01-01"), pd.Timestamp("2026-09-01")),
+        ("services", "logs_exported", False, True),
+        ("services", "health_checked", False, True),
+        ("services", "restore_tested_at", *pd.to_datetime(["2026-01-01", "2026-09-01"])),
+        ("workloads", "privileged", False, True),
+        ("workloads", "docker_sock_mounted", False, True),
+        ("workloads", "secret_like_env_n", 0, 2),
+        ("workloads", "oom_killed", False, True),
     ],
 )
-def test_what_any_source_saw_is_there(column, less, more):
+def test_what_any_source_saw_is_there(frame, column, less, more):
     for first, second in ((less, more), (more, less)):
         cells = {column: first}, {column: None}, {column: second}
-        tables, notes = to_tables(told("services", *cells), [])
-        (value,) = tables["services"][column]
+        tables, notes = to_tables(told(frame, *cells), [])
+        (value,) = tables[frame][column]
         assert str(value).startswith(str(more))
         (note,) = [note for note in notes if note["call"] == column]
         assert "sources disagree and the most was kept" in note["hint"]

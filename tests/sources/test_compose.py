@@ -449,7 +449,7 @@ def test_variables_without_a_value_are_named(shop):
     (row,) = shop.coverage
     assert (row["status"], row["rows"], row["unmapped_n"]) == ("partial", 7, 1)
     assert row["hint"] == (
-        "variables without a value: DB_PASSWORD; left out, as their profiles are off: console"
+        "variables without a value: DB_PASSWORD; left out, off by profile or run by no engine: console"
     )
 
 
@@ -463,11 +463,49 @@ def test_services_of_profiles_that_are_off_are_named_and_not_missed(tmp_path):
     assert row["status"] == "partial"
     assert row["hint"] == (
         "services that are needed, but not declared: ledger; "
-        "left out, as their profiles are off: mail"
+        "left out, off by profile or run by no engine: mail"
     )
     (row,) = written(tmp_path, text.replace(", ledger", "")).coverage
     assert (row["status"], row["rows"]) == ("ok", 1)
-    assert row["hint"] == "left out, as their profiles are off: mail"
+    assert row["hint"] == "left out, off by profile or run by no engine: mail"
+
+
+def test_the_socket_that_a_service_asks_for_by_a_flag_is_mounted(tmp_path):
+    text = """
+    services:
+      gateway: {image: acme/gateway:1, use_api_socket: true, gpus: all}
+      web: {image: acme/web:1, use_api_socket: false}
+    """
+    batch = written(tmp_path, text)
+    found = workloads(batch)
+    assert {n: r["docker_sock_mounted"] for n, r in found.items()} == {
+        "gateway": True,
+        "web": False,
+    }
+    assert (found["gateway"]["devices_n"], found["web"]["devices_n"]) == (1, 0)
+    (mount,) = batch.rows["mounts"]
+    assert (mount["destination"], mount["source_class"]) == (
+        "/var/run/docker.sock",
+        "socket",
+    )
+
+
+def test_a_provider_is_no_container_and_a_model_is_a_need_that_was_not_read(tmp_path):
+    text = """
+    services:
+      chat: {image: acme/chat:1, depends_on: [llm], models: [small]}
+      helper: {image: acme/helper:1, models: {small: {endpoint_var: LLM_URL}}}
+      llm: {provider: {type: model, options: {model: acme/small:1}}}
+    models: {small: {model: acme/small:1}}
+    """
+    batch = written(tmp_path, text)
+    assert {*workloads(batch)} == {"chat", "helper"}
+    (row,) = batch.coverage
+    assert (row["status"], row["rows"], row["unmapped_n"]) == ("partial", 2, 1)
+    assert row["hint"] == (
+        "not read, so the dependencies in it are unknown: model small; "
+        "left out, off by profile or run by no engine: llm"
+    )
 
 
 def test_a_password_with_a_dollar_sign_is_no_variable_to_name(tmp_path):

@@ -13,8 +13,8 @@ from assess.sources.base import Batch, Name
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
 from assess.sources.ecs import EcsSource
-from assess.sources.ecs.definitions import to_definition
 from assess.sources.ecs.rows import Payloads, to_batch, to_host
+from assess.sources.ecs.tasks import to_definition
 from assess.sources.joining.merge import to_tables
 from assess.sources.unit import source_class
 

@@ -7,8 +7,8 @@ import pytest
 from assess.sources.base import Batch, Name
 from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
+from assess.sources.edges import Text, distinct, mentions, needs
 from assess.sources.edges.address import Callee, Siblings
-from assess.sources.edges.rows import Text, distinct, mentions, needs
 from assess.sources.run import join
 
 

@@ -498,10 +498,14 @@ def test_what_is_rendered_first_names_its_command(tmp_path):
     assert len(rows) == 3 and {r["tag"] for r in rows} == {"1.4.2"}
 
 
-def test_a_patch_alone_gives_what_it_has(tmp_path):
-    batch = collect(write(tmp_path, patch=PATCH), path="patch.yaml")
-    assert len(batch.rows["workloads"]) == 9
-    assert {row["image_ref"] for row in batch.rows["workloads"]} == {None}
+def test_a_patch_alone_is_no_workload_and_is_named(tmp_path):
+    overlay = "namespace: prod\nresources: [../../base]\npatches: [{path: patch.yaml}]"
+    files = write(tmp_path, prod__kustomization=overlay, prod__patch=PATCH)
+    batch = collect(files, path="prod")
+    assert not batch.rows.get("workloads")
+    row = coverage(batch)["charts"]
+    assert (row["status"], row["rows"]) == ("unsupported", 1)
+    assert row["hint"].endswith("render them: cart")
 
 
 def test_a_placeholder_is_no_image(tmp_path):

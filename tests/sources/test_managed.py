@@ -167,6 +167,24 @@ def test_the_newest_revision_tells_the_digest_and_all_of_them_the_deployments(ru
     assert found == ["basket-00006-aaa", "basket-00007-abc"]
 
 
+def test_a_service_without_a_port_serves_and_a_pool_of_workers_does_not(tmp_path):
+    where = "projects/p/locations/europe-west1/"
+    items = [
+        {"name": f"{where}services/web", "template": {"containers": [{"image": "w:1"}]}},
+        {"name": f"{where}workerPools/q", "template": {"containers": [{"image": "q:1"}]}},
+        {
+            "apiVersion": "run.googleapis.com/v1",
+            "kind": "WorkerPool",
+            "metadata": {"name": "r", "namespace": "p"},
+            "spec": {"template": {"spec": {"containers": [{"image": "r:1"}]}}},
+        },
+    ]
+    (tmp_path / "all.json").write_text(json.dumps(items))
+    services = read("cloudrun", tmp_path, "all.json").rows["services"]
+    kinds = {row["names"][0].name: row["kind"] for row in services}
+    assert kinds == {"web": "web", "q": "worker", "r": "worker"}
+
+
 def test_a_job_is_a_job(run, azure):
     service = of(run, "services", "nightly-report")[0]
     assert told(service, "kind", "health_checked", "logs_exported") == ["job", None, True]

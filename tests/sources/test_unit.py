@@ -18,7 +18,7 @@ from assess.sources.docker.payload import EngineData, keep_inspected
 from assess.sources.docker.rows import to_batch as docker
 from assess.sources.ecs.rows import Payloads as EcsPayloads
 from assess.sources.ecs.rows import to_batch as ecs
-from assess.sources.edges.rows import distinct
+from assess.sources.edges import distinct
 from assess.sources.kubernetes.rows import to_batch as kubernetes
 from assess.sources.marathon.rows import to_batch as marathon
 from assess.sources.nomad import to_batch as nomad
@@ -465,13 +465,13 @@ OTHERS = {  # who may name them for another reason
     "root": ("volumes.py", "crictl/__init__.py"),
     "sockets of engines": (
         "volumes.py",
+        "compose/forms.py",  # a key of Compose asks for it
         "docker/client.py",
         "docker/engine.py",
         "docker/source.py",
     ),
     "kinds of addresses in rows": (
-        "edges/kinds.py",
-        "edges/rows.py",
+        "edges/__init__.py",
         "connections/edges.py",
         "connections/observed.py",
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assess.score.arrays import Booleans, Bytes, Floats, Integers, Positions, Words
+from assess.score import Booleans, Bytes, Floats, Integers, Positions, Words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -5,7 +5,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 
 LEVELS = ("lo", "point", "hi")
 OBSERVING = ("traces",)  # evidence that saw calls; the rest is what somebody declared

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
-from assess.score.arrays import Booleans, Floats, Integers, Positions, Words
+from assess.policy import Policy
+from assess.score import Booleans, Floats, Integers, Positions, Words
 from assess.score.blast_radius.bitset import (
     Csr,
     Parts,

@@ -9,7 +9,7 @@ import numpy as np
 from pandas import DataFrame, Index, Series
 
 from assess.frames import surely
-from assess.score.arrays import Floats
+from assess.score import Floats
 from assess.score.incidents.rates import (
     Interval,
     dispersion,

@@ -9,7 +9,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import ArrayLike
 from pandas import DataFrame, Series
 
-from assess.score.arrays import Floats
+from assess.score import Floats
 
 # Grid over the logarithms of the fleet's mean and shape. For every shape a few quantiles of the mean
 # then stand for it (Gauss-Hermite, carried to its distribution), which keeps the mixture small.

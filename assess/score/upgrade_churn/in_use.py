@@ -12,7 +12,7 @@ from assess import reference
 from assess.frames import surely
 from assess.inventory import BUILD, ENDED, NO_DATA, Inventory, images_by_tag
 from assess.policy.rules import DTYPES
-from assess.score.incidents.exposure import on_docker
+from assess.score.incidents import on_docker
 from assess.score.upgrade_churn import entries
 from assess.score.upgrade_churn.entries import IDS
 from assess.score.upgrade_churn.sights import text_of

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from assess.score.arrays import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers
 from assess.score.result import with_ends
 
 BASELINES = ("self", "direct callers", "all transitive callers")

@@ -20,10 +20,8 @@ from pandas import DataFrame
 
 from assess import execution
 from assess.frames import Row
-from assess.policy import Table, rules
-from assess.policy.policy import Policy
-from assess.score import readiness
-from assess.score.arrays import Booleans, Floats, Integers, Objects
+from assess.policy import Policy, Table, rules
+from assess.score import Booleans, Floats, Integers, Objects, readiness
 from assess.score.readiness import gates
 from assess.score.result import Result, records_by
 from assess.score.what_next.labels import SEVERITY, labels

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from assess.policy import Table
-from assess.score.arrays import Objects
+from assess.score import Objects
 from assess.words import share
 
 # a closed gate of what runs in containers already; any other means FIX

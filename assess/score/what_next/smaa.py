@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from assess.errors import PolicyError
 from assess.policy.problems import SLACK, board_problems
-from assess.score.arrays import Floats, Integers
+from assess.score import Floats, Integers
 
 # steps of a value and of a weight; a sum of products then fits into a float
 GRID = 2.0**20

@@ -1,5 +1,6 @@
 """Compose files: declarations of a project; only an engine knows which of them run."""
 
+from collections import ChainMap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,18 +31,14 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount, nfs_export
 
-DEFAULT_NAMES = (
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
-)
+_DEFAULT_NAMES = "compose.yaml compose.yml docker-compose.yaml docker-compose.yml"
 SERVICE = "compose-service"
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
 _PERIOD_US = 100_000  # of a quota, unless it is said
 _CONDITIONS = {"any": "always", "none": "no"}  # words of `deploy` alone
 # Keys of `deploy` that Swarm alone reads.
 _STACK_ONLY = {"placement", "update_config", "rollback_config", "endpoint_mode"}
+_LEFT_OUT = "left out, off by profile or run by no engine"
 _CONFIG_KEYS = ("environment", "env_file", "configs", "secrets")
 
 
@@ -77,7 +74,8 @@ def _enabled(project: Project, profiles: set[str]) -> list[str]:
     return sorted(
         name
         for name, service in project.services.items()
-        if not (listed := service.get("profiles")) or {"*", *listed} & profiles
+        if "provider" not in service
+        and (not (listed := service.get("profiles")) or {"*", *listed} & profiles)
     )
 
 
@@ -85,8 +83,8 @@ def _files(path: Path) -> list[Path]:
     """Return the files of a path; in a directory, the file that Compose takes and its override."""
     if not path.is_dir():
         return [path]
-    names = (path / name for name in DEFAULT_NAMES)
-    file = next((file for file in names if file.exists()), path / DEFAULT_NAMES[0])
+    files = [path / name for name in _DEFAULT_NAMES.split()]
+    file = next((file for file in files if file.exists()), files[0])
     override = file.with_name(f"{file.stem}.override{file.suffix}")
     return [file, override] if override.exists() else [file]
 
@@ -140,7 +138,7 @@ def _build_rows(project: Project, name: str, names: Names) -> Rows:
 
 
 def _unknown(project: Project, batch: Batch, unread: Row, idle: list[str]) -> Row:
-    left_out = [f"left out, as their profiles are off: {', '.join(idle)}"] * bool(idle)
+    left_out = [f"{_LEFT_OUT}: {', '.join(idle)}"] * bool(idle)
     known = {name.name for row in batch.rows["services"] for name in row["names"]}
     needed = {
         e["dst"].name for e in batch.rows["dependencies"] if not isinstance(e["dst"], str)
@@ -236,8 +234,8 @@ def _to_service(name: str, unit: Unit) -> Row:
 
 
 def _to_mounts(project: Project, service: Service) -> Iterator[Mount]:
-    declared = table(service, "volumes") | table(service, "tmpfs")
-    for target, volume in declared.items():
+    keys = ("volumes", "tmpfs", "use_api_socket")
+    for target, volume in ChainMap(*(service.get(key, {}) for key in keys)).items():
         source = volume["source"]
         options = table(project.volumes, source)
         name = None

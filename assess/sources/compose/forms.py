@@ -11,12 +11,15 @@ from assess.sources.unit import port_text
 from assess.sources.values import Texts, as_list, dig, is_true, picked, text
 from assess.sources.volumes import COLON
 
-_MAPPINGS = "environment labels networks deploy logging"
+_MAPPINGS = "environment labels networks deploy logging models"
 _LISTS = "links external_links volumes_from cap_add devices profiles expose secrets"
 _SCALARS = (
     "image container_name hostname restart privileged network_mode pid ipc user read_only "
-    "scale mem_limit mem_reservation cpus cpu_quota cpu_period pids_limit stop_grace_period"
+    "scale mem_limit mem_reservation cpus cpu_quota cpu_period pids_limit stop_grace_period "
+    "gpus provider"
 )
+
+_SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
 
 Service = Row
 
@@ -49,6 +52,7 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
         "tmpfs": lambda value: {str(i).partition(":")[0]: TMPFS for i in as_list(value)},
+        "use_api_socket": lambda value: dict([mount(_SOCKET)] * is_true(value)),
         "healthcheck": _healthcheck,
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
@@ -94,8 +98,7 @@ def _extra_hosts(value: Any) -> Texts:
 
 def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
     options = item if isinstance(item, dict) else {"path": item}
-    is_required = is_true(options.get("required", "true"))
-    return directory / str(options.get("path")), is_required
+    return directory / str(options.get("path")), is_true(options.get("required", "true"))
 
 
 def _healthcheck(value: Any) -> Row:

@@ -9,20 +9,20 @@ from assess.sources.base import Name, Row, Rows
 from assess.sources.compose.forms import Service, as_mapping
 from assess.sources.compose.project import MAX_LISTED, Project
 from assess.sources.docker.names import compose_name
-from assess.sources.edges.address import (
-    ENGINE_HOSTS,
-    LISTS,
-    Callee,
-    Siblings,
-    may_be_address,
-)
-from assess.sources.edges.rows import (
+from assess.sources.edges import (
     START_ORDER,
     Text,
     declared_call,
     dependency_row,
     distinct,
     start_order,
+)
+from assess.sources.edges.address import (
+    ENGINE_HOSTS,
+    LISTS,
+    Callee,
+    Siblings,
+    may_be_address,
 )
 from assess.sources.routing import routed_calls
 from assess.sources.unit import CONFIG_PATHS, Unit
@@ -39,6 +39,8 @@ def to_texts(project: Project, service: Service) -> tuple[list[Text], list[str]]
     texts = [Text(str(command), "command") for command in commands if command]
     unset = {name for name, value in variables.items() if value is None}
     unread = [f"variable {n}" for n in unset - project.env.keys() if may_be_address(n)]
+    # Compose sets the addresses of models when it starts them.
+    unread += [f"model {name}" for name in service.get("models", ())]
     for name in as_list(service, "configs"):
         content = _content(project, name)
         texts.append(Text(content or "", "config", name))

@@ -22,8 +22,8 @@ from assess.sources.connections.sockets import (
     Socket,
 )
 from assess.sources.csv_records import rows
+from assess.sources.edges import kind_of
 from assess.sources.edges.address import Address
-from assess.sources.edges.kinds import kind_of
 from assess.sources.values import Texts
 
 EPHEMERAL = 32_768  # first port that Linux gives to callers; Windows begins at 49,152

@@ -15,7 +15,7 @@ from assess.sources.base import Name
 from assess.sources.connections.flows import summed, time_of
 from assess.sources.connections.observed import FLOW, SOCKET, Sighting
 from assess.sources.connections.sockets import MAX_PORT
-from assess.sources.edges.kinds import Kind
+from assess.sources.edges import Kind
 
 T = TypeVar("T")
 Key = tuple[Name, Name | str, str]  # caller, callee, kind

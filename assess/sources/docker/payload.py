@@ -8,8 +8,8 @@ from typing import Any
 
 from assess.sources.base import Batch, Call
 from assess.sources.csv_records import rows
-from assess.sources.edges.rows import command_line, mentions
-from assess.sources.edges.rows import variables as texts_of
+from assess.sources.edges import command_line, mentions
+from assess.sources.edges import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.routing import routers_of

@@ -25,14 +25,14 @@ from assess.sources.docker.payload import (
     Payload,
     containers_of,
 )
-from assess.sources.edges.address import Callee, Siblings
-from assess.sources.edges.rows import (
+from assess.sources.edges import (
     declared_call,
     dependency_row,
     distinct,
     needs,
     start_order,
 )
+from assess.sources.edges.address import Callee, Siblings
 from assess.sources.routing import routed_calls
 from assess.sources.unit import (
     Unit,

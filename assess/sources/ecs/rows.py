@@ -12,25 +12,23 @@ from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, span_of
 from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import ECS, container_names
-from assess.sources.ecs.definitions import (
+from assess.sources.ecs.tasks import (
     Definition,
     environment_of,
-    last_of,
-    parts_of,
-    to_definition,
-    withheld_of_overrides,
-)
-from assess.sources.ecs.tasks import (
     fargate_host,
     is_fargate,
     known_as,
+    last_of,
+    parts_of,
+    to_definition,
     to_task_activities,
     to_workloads,
     wanted_host,
+    withheld_of_overrides,
 )
 from assess.sources.ecs.template import stem_of
+from assess.sources.edges import NOWHERE, dependency_row, distinct
 from assess.sources.edges.address import Siblings
-from assess.sources.edges.rows import NOWHERE, dependency_row, distinct
 from assess.sources.replica import declared_rows
 from assess.sources.unit import service_row, share, unread_note
 from assess.sources.values import (
@@ -307,7 +305,7 @@ def _add_tasks(
             batch.add("hosts", host)
         workloads, mounts = to_workloads(task, names, definition, host_id)
         batch.place(workloads, mounts)
-        batch.container_ids[workloads[0]["workload_id"]] = known_as(task)
+        batch.container_ids |= known_as(task, workloads)
         happened = to_task_activities(task, workloads[0]) if since else ()
         batch.add("activities", *(a for a in happened if a["started_at"] >= since))
     batch.add("services", *alone.values())

@@ -7,7 +7,7 @@ from itertools import islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import Cells, lookup, read_records

@@ -204,7 +204,7 @@ def join_replicas(batches: Batches) -> tuple[Batches, Rows]:
         for row in batch.rows.get("workloads", ()) if type_of(label) in ENGINES else ():
             container = leaf(row, "workload_id")
             task = tasks.get(container) or tasks.get(batch.tasks.get(container, ""))
-            if task:
+            if task and len(container) >= ID_LENGTH:  # else the number of a replica
                 joined[row["workload_id"]] = task
                 if row.get("names"):
                     named[row["names"][0]] = task["names"]

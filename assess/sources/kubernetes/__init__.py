@@ -49,7 +49,8 @@ class KubernetesSource(ListSource):
         items = dig(document, "items")
         yield from ((KUBELETS, [found]) for found in configurations_in(document))
         if not kind.endswith("List") or isinstance(dig(document, "spec"), dict):
-            listed = list_of(document)
+            # what has no image is only a patch of what an overlay is made of
+            listed = "charts" if is_patch(document) else list_of(document)
             if listed and not is_placeholder(place(document)[1]):
                 yield listed, [document]
             if made := generated(document):
@@ -75,8 +76,7 @@ class KubernetesSource(ListSource):
 
     def key(self, kind: str, item: Row) -> Hashable:
         """Identify an object by its kind, namespace and name."""
-        # A patch has the name of what it changes, and no image: it is kept apart.
-        return kind, text(item, "kind"), *place(item), is_patch(item)
+        return kind, text(item, "kind"), *place(item)
 
     def read(self, asked: Asked) -> Found:
         """Read the lists; what only a tool in the cluster renders has a coverage row."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from assess.sources.base import Row
 from assess.sources.csv_records import vocabulary
-from assess.sources.edges.rows import Text, mentions
+from assess.sources.edges import Text, mentions
 from assess.sources.kubernetes.controllers import Controller, Place, place
 from assess.sources.listing import Found
 from assess.sources.redact import is_secret

@@ -150,7 +150,7 @@ class Owners:
         self.controllers: dict[Key, Controller] = {}
         self._above: dict[Key, Key] = {}
         for kind in _KINDS:
-            for item in sorted(lists[f"{kind}s"], key=is_patch):
+            for item in lists[f"{kind}s"]:
                 key = (kind, *place(item))
                 if not key[2]:
                     continue

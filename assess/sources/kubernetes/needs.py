@@ -7,8 +7,8 @@ from itertools import chain, islice, product
 
 from assess.frames import EXTERNAL
 from assess.sources.base import Row, Rows
+from assess.sources.edges import Mention, declared_call, distinct, needs
 from assess.sources.edges.address import Callee, Siblings
-from assess.sources.edges.rows import Mention, declared_call, distinct, needs
 from assess.sources.kubernetes.controllers import (
     JOBS,
     Controller,

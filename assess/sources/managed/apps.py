@@ -12,8 +12,8 @@ from typing import Any
 from assess import frames
 from assess.frames import EXTERNAL
 from assess.sources.base import Batch, Name, Row, Rows
+from assess.sources.edges import command_line, dependency_row, distinct
 from assess.sources.edges.address import Siblings, may_be_address
-from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.listing import names_of
 from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note

@@ -105,7 +105,9 @@ def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
     if is_job:  # a job has executions, which have tasks
         inner = table(pod, "template")
         pod = table(inner, "spec") or inner
-    unit = _with_pod(pod, notes, is_job=is_job)
+    is_pool = "/workerPools/" in text(item, "name") or item.get("kind") == "WorkerPool"
+    # what is no pool takes requests, on port 8080 unless it names another
+    unit = _with_pod(pod, notes, is_job=is_job, is_web=not is_pool)
     least, most = _scale(item, notes)
     labels = table(item, "metadata", "labels") or table(item, "labels")
     is_kept = _is_ready(item) and not is_job
@@ -174,7 +176,7 @@ def _hosts(item: Row) -> Iterator[str]:
     yield from dict.fromkeys(filter(None, hosts))
 
 
-def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
+def _with_pod(pod: Row, notes: Row, *, is_job: bool, is_web: bool) -> Unit:
     """Read the containers of a replica; the one with a port takes the requests."""
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
@@ -187,15 +189,14 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     ]
     unit = _to_unit(main, volumes)
     socket = Mount("/cloudsql", "cloudsql", source_class="socket")
-    sockets = [socket] if _instances(notes) else []
     checked = any(map(_is_checked, containers))
     return to_replica(
         unit,
         beside,
         is_job=is_job,
-        is_web=bool(dicts(main, "ports")),
+        is_web=is_web,
         retries=integer(pod, "maxRetries"),
-        mounts=(*unit.mounts, *sockets),
+        mounts=unit.mounts + (socket,) * bool(_instances(notes)),
         health_checked=None if is_job else checked,
     )
 

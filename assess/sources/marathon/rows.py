@@ -8,8 +8,8 @@ from assess import frames
 from assess.image_ref import as_declared, parse_image
 from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
+from assess.sources.edges import command_line, dependency_row, distinct
 from assess.sources.edges.address import Siblings
-from assess.sources.edges.rows import command_line, dependency_row, distinct
 from assess.sources.listing import Found, complete, host_ids, labelled, names_of
 from assess.sources.marathon.pods import pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows

@@ -13,8 +13,8 @@ from assess.sources.base import Asked, Batch, Name, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.engine import to_os
 from assess.sources.dumps import DumpError
+from assess.sources.edges import declared_call, distinct
 from assess.sources.edges.address import Callee, Siblings
-from assess.sources.edges.rows import declared_call, distinct
 from assess.sources.http import Web
 from assess.sources.listing import (
     Found,

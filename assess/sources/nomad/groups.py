@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assess.linear import Linear
 from assess.sources.base import Names, Row, Rows
-from assess.sources.edges.rows import Text, command_line
+from assess.sources.edges import Text, command_line
 from assess.sources.listing import labelled, names_of
 from assess.sources.routing import routers_of
 from assess.sources.unit import Unit

@@ -10,8 +10,8 @@ from pathlib import PurePath, PurePosixPath
 from assess.sources.base import Batch, Row
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import UNIT_RULE
+from assess.sources.edges import command_line, dependency_row, distinct, start_order
 from assess.sources.edges.address import Siblings
-from assess.sources.edges.rows import command_line, dependency_row, distinct, start_order
 from assess.sources.listing import labelled, names_of
 from assess.sources.replica import declared_rows
 from assess.sources.routing import routed_calls, routers_of

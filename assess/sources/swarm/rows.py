@@ -13,8 +13,8 @@ from assess.sources.base import Batch, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import SWARM_SERVICE, SWARM_STACK, container_names
 from assess.sources.docker.payload import SHORT_ID, variables
+from assess.sources.edges import command_line, distinct
 from assess.sources.edges.address import Siblings
-from assess.sources.edges.rows import command_line, distinct
 from assess.sources.listing import Found, complete, host_ids
 from assess.sources.redact import keep_labels
 from assess.sources.replica import Replicas, declared_rows

@@ -19,7 +19,7 @@ from assess.sources.base import (
 )
 from assess.sources.csv_records import vocabulary
 from assess.sources.dumps import DumpError, each_dump, read_json
-from assess.sources.edges.kinds import CALL, kind_of_name
+from assess.sources.edges import CALL, kind_of_name
 from assess.sources.http import HttpError, Web, open_web
 from assess.sources.redact import strip_credentials
 from assess.sources.values import (

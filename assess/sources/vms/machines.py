@@ -7,7 +7,7 @@ from functools import partial
 
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, lookup, rows, vocabulary
-from assess.sources.hosts.rows import PlainHost, filled, system_of
+from assess.sources.hosts import PlainHost, filled, system_of
 from assess.sources.values import (
     MIB,
     cell,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.edges import edges
 
 POLICY = load_policy()

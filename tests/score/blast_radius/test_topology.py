@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius import topology
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.edges import edge_evidence, edges

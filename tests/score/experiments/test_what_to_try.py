@@ -16,7 +16,7 @@ from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import build_topology
-from assess.score.experiments.worth import (
+from assess.score.experiments import (
     Doubt,
     Worth,
     chances,
