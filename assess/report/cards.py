@@ -134,13 +134,13 @@ def facts(row: Row, scores: Assessment) -> list[str]:
     ]
     if not pd.isna(row["p_top"]):
         sentences.append(
-            f"In the top {scores.what_next.k} in {in_words(row, 'p_top')} of all weightings in the "
-            f"worst case, in {in_words(row, 'p_top_neutral')} in the neutral case."
+            f"In the top {scores.what_next.k} in {in_words(row, 'p_top')} of weightings (worst "
+            f"case), {in_words(row, 'p_top_neutral')} (neutral case)."
         )
     sentences += [
-        f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality.",
-        f"Single points of failure: {in_words(row, 'blast_exposure_n')}, at most "
-        f"{in_words(row, 'blast_exposure_hi')} with unseen calls and unnamed places.",
+        f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality. "
+        f"Single points of failure seen: {in_words(row, 'blast_exposure_n')} "
+        f"(at most {in_words(row, 'blast_exposure_hi')}).",
         f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year.",
     ]
     flips = scores.rows_of("flips", service_id)

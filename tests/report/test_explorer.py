@@ -513,7 +513,7 @@ def test_a_name_that_is_not_spelt_right_finds_the_nearest(
     page.get_by_label("Find", exact=True).fill(typed)
     names = page.locator(".x-table tbody tr td:nth-child(2) a").all_inner_texts()
     assert names[0] == "orders-db"
-    assert "Nothing has this name" in page.get_by_role("status").inner_text()
+    assert "No such name" in page.get_by_role("status").inner_text()
     page.get_by_label("Find", exact=True).fill("qqqqqq")
     assert page.locator(".x-table tbody a").count() == 0
 

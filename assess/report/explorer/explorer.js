@@ -116,7 +116,7 @@ const TABS = [
 ];
 const ASKING = new Set(("a an and are at be by can do does for from go have how if in is it its many most my no of on or our "
   + "service services should so that the this to up was we what when where which who whose why will with would could you").split(" "));
-const FAILING = /\b(fail|break|crash|die|down|out\b|outage|stop)/;
+const FAILING = /\b(fail|break|crash|down|outage)/;
 const escaped = (text) => encodeURIComponent(text.toWellFormed?.() ?? text);
 
 const bare = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
@@ -129,8 +129,8 @@ function slips(a, b) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1) {
       next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-      const isSwapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
-      if (isSwapped) next[j] = Math.min(next[j], before[j - 2] + 1);
+      // two letters in the wrong order are one slip
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) next[j] = Math.min(next[j], before[j - 2] + 1);
     }
     [before, row] = [row, next];
   }
@@ -147,8 +147,8 @@ function near(things, word) {
     const alike = parts.filter((part) => part.length > 2 && Math.abs(part.length - asked.length) <= most);
     return Math.min(Infinity, ...alike.map((part) => slips(asked, part)));
   };
-  const distances = new Map(things.map((thing) => [thing, distance(thing)]));
-  return things.filter((thing) => distances.get(thing) <= most).sort((a, b) => distances.get(a) - distances.get(b));
+  const far = new Map(things.map((thing) => [thing, distance(thing)]));
+  return things.filter((thing) => far.get(thing) <= most).sort((a, b) => far.get(a) - far.get(b));
 }
 
 /** Things that a word names, then those whose kind, name or question has any; a rare word counts more. */
@@ -595,7 +595,7 @@ class Explorer {
       const rows = hits.map(({ kind, text, href, note }) => () => [kind, h("a", { href }, name(text)),
         [typeof note === "function" ? note() : note, fails(kind, text)].flat()]);
       found.replaceChildren(this.table("find", "What there is to look at", [["Kind"], ["Name"], ["About"]], rows, { most: 20, empty: "No name and no question has these words." }));
-      this.say(lower ? `${named.length ? "" : "Nothing has this name. Similar or related: "}${hits.length} found.` : "");
+      this.say(lower ? `${named.length ? "" : "No such name. Similar or related: "}${hits.length} found.` : "");
     };
     const input = h("input", { type: "search", id: "x-find", value: this.path[1] ?? "", oninput: (event) => {
       search(event.target.value);
@@ -804,11 +804,11 @@ class Explorer {
     const delta = blast.delta.slice(3 * i, 3 * i + 3);
     const minutes = blast.minutes.slice(2 * i, 2 * i + 2).map((x) => number(x));
     const [least, most] = blast.exposure.slice(2 * i, 2 * i + 2);
-    const unseen = most > least ? `, at most ${number(most)} with unseen calls and unnamed places` : "";
+    const unseen = most > least ? `, at most ${number(most)} with unseen calls and places` : "";
     const lines = [
       blast.placed[i] ? `Single points of failure: ${number(least)}${unseen}.` : "Where it runs is unknown: any host, zone or engine may take it down.",
       `Minutes to recover: ${minutes[0]}. Minutes of outage per year: ${minutes[1]}.`,
-      `Change of the blast radius by the move: ${interval(delta, 1, true)} percentage points. A negative value is better containment.`,
+      `Change of the blast radius by the move: ${interval(delta, 1, true)} percentage points (negative: better contained).`,
       ...this.moveWords(node),
     ];
     return [h("h4", null, "What takes it down"), h("p", null, lines.join(" ")),
@@ -837,7 +837,7 @@ class Explorer {
       this.table(`blast ${only}`, "Elements, worst first", [["Element"], ["Share of criticality (%)", true], ["One failure takes (%)", true], ["Computed"]],
         chosen.map((e) => () => [this.elementLink(e), interval(blast.impact.slice(3 * e, 3 * e + 3)),
           known(blast.next[2 * e]) ? range(...blast.next.slice(2 * e, 2 * e + 2)) : "–",
-          known(blast.impact[3 * e]) ? this.text(blast.how[e]) : "–"]), { most: 15, empty: "the snapshot names nothing that could fail." })];
+          known(blast.impact[3 * e]) ? this.text(blast.how[e]) : "–"]), { most: 15, empty: "nothing is known that could fail." })];
   }
 
   /** The most probable path from an element to every service: for each, the service before it. */
@@ -903,7 +903,7 @@ class Explorer {
     const frozen = blast.frozen[1].filter((_, at) => blast.frozen[0][at] === e);
     const impact = blast.impact.slice(3 * e, 3 * e + 3);
     const head = known(impact[1])
-      ? `Expected to go down: ${interval(impact)} percent of the fleet's criticality. In brackets: the least that is expected, and all that can be reached, also by calls that no source saw. Computed: ${this.text(blast.how[e])}.`
+      ? `Expected to go down: ${interval(impact)} percent of the fleet's criticality. In brackets: the least expected, and all that can be reached, with unseen calls. Computed: ${this.text(blast.how[e])}.`
       : "No source says what runs there, nor what goes down with it.";
     const isPlaced = kind !== "registry";
     const cells = rows.map((at) => () => {

@@ -78,7 +78,8 @@ def _read(file: Path, call: Call, batch: Batch) -> None:
     call.count(rows=len(table))
     if key := FILLED.get(frame):
         # the list is all that shows it
-        table[key] = table.reindex(columns=[key])[key].fillna(FramesSource.type)
+        known = table.reindex(columns=[key], fill_value=FramesSource.type)
+        table[key] = known[key].fillna(FramesSource.type)
     _check(frame, table, call)
     add_table(batch, frame, table)
 
