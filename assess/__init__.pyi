@@ -23,7 +23,7 @@ from assess.score.assessment import what_next as what_next
 from assess.score.blast_radius.blast_radius import (
     score_blast_radius as score_blast_radius,
 )
-from assess.score.blast_radius.edges import edge_evidence as edge_evidence
+from assess.score.blast_radius.topology import edge_evidence as edge_evidence
 from assess.score.cleanup import clean_up as clean_up
 from assess.score.readiness import score_readiness as score_readiness
 from assess.score.upgrade_churn import (

@@ -21,8 +21,7 @@ from assess.execution import tell
 from assess.sources import catalogue as registry
 from assess.sources import collect, csv_records, source_types
 from assess.sources.base import Batch, Name, Source
-from assess.sources.joining import merge
-from assess.sources.joining.merge import coverage_table, to_tables
+from assess.sources.joining.merge import UNASSIGNED, coverage_table, to_tables
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
@@ -632,7 +631,7 @@ def test_a_run_is_repeatable():
     for name in inventory:
         if name != "coverage":
             pd.testing.assert_frame_equal(inventory[name], again[name])
-    assert merge.UNASSIGNED == "__unassigned__"
+    assert UNASSIGNED == "__unassigned__"
     assert os.sep not in str(inventory["coverage"]["hint"].dropna().to_list())
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -212,6 +213,26 @@ def test_an_app_that_is_stopped_runs_nothing(tmp_path):
     (tmp_path / "apps.json").write_text(json.dumps([stopped]))
     rows = read("containerapps", tmp_path, "apps.json").rows["workloads"]
     assert {row["state"] for row in rows} == {"stopped"}
+
+
+def test_an_app_as_the_sdk_of_azure_writes_it_says_the_same(tmp_path):
+    def snake(value):
+        if isinstance(value, list):
+            return [snake(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", key): snake(item)
+            for key, item in value.items()
+        }
+
+    apps = json.loads((FIXTURES / "containerapps/apps.json").read_text())
+    batches = []
+    for written in (apps, snake(apps)):
+        (tmp_path / "apps.json").write_text(json.dumps(written))
+        batches.append(read("containerapps", tmp_path, "apps.json"))
+    api, sdk = batches
+    assert sdk.rows == api.rows and len(api.rows["workloads"]) > 2
 
 
 def test_a_group_of_container_instances(azure):

@@ -16,7 +16,6 @@ from pandas import DataFrame, Index, Series, Timedelta
 from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score.blast_radius.edges import LEVELS, OBSERVING
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import (
     Failures,
@@ -29,6 +28,8 @@ from assess.score.blast_radius.propagation import Impact, by_level, choose
 from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
+    LEVELS,
+    OBSERVING,
     Graph,
     Topology,
     build_topology,

@@ -247,7 +247,8 @@ def _source(volume: Row) -> Mount:
             system = last_of(volume, key, identity) or name
             return Mount("", "volume", volume=system, driver=driver, is_remote=True)
     if volume.get("configuredAtLaunch") is True:
-        return Mount("", "volume", volume=name, driver="ebs")
+        # each task has one of its own
+        return Mount("", "volume", volume=name, driver="ebs", shared_as="")
     if path := text(volume, "host", "sourcePath"):
         return Mount("", "bind", source=path)
     docker = table(volume, "dockerVolumeConfiguration")

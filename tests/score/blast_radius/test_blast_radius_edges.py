@@ -11,7 +11,7 @@ import pytest
 
 from assess.inventory import from_frames
 from assess.policy import load_policy
-from assess.score.blast_radius.edges import edges
+from assess.score.blast_radius.topology import edges
 
 POLICY = load_policy()
 KINDS = list(POLICY["edges"])
