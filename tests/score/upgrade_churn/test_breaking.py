@@ -1309,7 +1309,12 @@ def test_an_image_is_gone_from_its_day_on(image, by, expected):
 def test_a_move_of_a_tag_is_as_certain_as_somebody_saw_it(image, created, by, expected):
     name, tag = image.split()
     path = name if "/" in name else f"library/{name}"
-    named = {"registry": "docker.io", "repository": path, "tag": tag, "created_at": created}
+    named = {
+        "registry": "docker.io",
+        "repository": path,
+        "tag": tag,
+        "created_at": created,
+    }
     assert certainties(by=by, workload=named).get("WORLD-tag-moved") == expected
 
 
