@@ -1090,6 +1090,16 @@ def test_what_the_release_notes_of_an_engine_say(engine, target, expected):
 
 
 @pytest.mark.parametrize(
+    ("target", "expected"), [("27.0.1", "may"), ("27.0.2", "may"), ("27.0.3", None)]
+)
+def test_a_regression_is_there_from_the_first_release_that_somebody_saw_it_in(
+    target, expected
+):
+    engine = {"version": "26.1.4", "rootless": True}
+    assert certainties(engine, f"docker:{target}").get("EC0365") == expected
+
+
+@pytest.mark.parametrize(
     ("kernel", "expected"), [("4.19.0", {"PODMAN-5.2-kernel": "may"}), ("5.4.0", {})]
 )
 def test_podman_asks_for_newer_calls_of_the_kernel(kernel, expected):
