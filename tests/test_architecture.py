@@ -145,10 +145,10 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2270,  # what is unknown, or not there; files that come with the package, read once
+    "core": 2272,  # what is unknown, or not there; files that come with the package, read once
     "policy": 656,  # targets are checked word by word
     "reference": 1218,  # what rules ask of builds is read from the rules
-    "sources": 2711,  # options of a Java machine; mounts in the form of pods, once
+    "sources": 2714,  # options of a Java machine; mounts in the form of pods, once
     "sources/aws": 416,
     "sources/answers": 1240,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
@@ -184,7 +184,7 @@ BUDGETS = {
     "score/claims": 845,  # a mean at the worst of what nobody knows
     "score/evidence": 773,  # what has ended is of no known version
     "score/experiments": 331,  # the safest place is found in the columns of its edges
-    "score/incidents": 587,
+    "score/incidents": 588,
     "score/readiness": 502,
     "score/validation": 835,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1924,  # systems, kernels, flags, and builds with lists of packages too

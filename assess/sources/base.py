@@ -315,6 +315,11 @@ class Asked:
     others: Lists = field(default_factory=dict)  # rows of the sources before it, by frame
     is_probe: bool = False  # whether a few cheap calls are enough
 
+    def file(self, option: str) -> Path | None:
+        """Return the file that an option names; None without the option."""
+        name = self.options.get(option)
+        return self.base / name if name else None
+
     @property
     def scope(self) -> str:
         """Scope of coverage rows about the whole table: its dumps, or its endpoint."""
