@@ -95,18 +95,24 @@ def element_changes(
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
     is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
     today = np.bincount(topology.unnamed({*LEFT} - kept), minlength=len(layout))
-    today[topology.placeless] = len(LEFT)  # one of every kind, seen or not
     counts = DataFrame({"hosts": 0, "zones": 0, "today": today}, layout.index)
     added = []
-    for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
-        fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
-        counts.loc[alike.index, "hosts"] = fatal_hosts
+    for (n, most, healthy), alike in layout.groupby(["n", "most", "share"], dropna=False):
+        runs = range(n, most + 1)
+        spreads = [spread_replicas(k, healthy, hosts_n, zones) for k in runs]
+        fatal_hosts, fatal_zones = spreads[0]
+        zones_n = len(fatal_zones)
+        # how many more fail by those that may run, and how many zones
+        new_n = np.array([count - fatal_hosts for count, _ in spreads])
+        fewest = widest = np.array([len(names) for _, names in spreads])
         if hosts.empty or is_nameless.any():
-            # at worst the replicas lie in as many zones as can each take too many of them
-            most = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
-            counts.loc[alike.index, "zones"] = max(most - len(fatal_zones), 0)
-            # at best none of those with a name
-            counts.loc[alike.index, "today"] += len(fatal_zones)
+            # at worst the replicas lie in as many zones as can each take too many of them, at best
+            # in none of those with a name
+            pairs = [(k, in_n) for k in {n, most} for in_n in range(1, k + 1)]
+            widest = max(spread_replicas(k, healthy, in_n, [])[0] for k, in_n in pairs)
+            fewest = 0
+        ends = (new_n + widest).max() - zones_n, zones_n - (new_n + fewest).min()
+        counts.loc[alike.index] += [fatal_hosts, *ends]
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
@@ -118,16 +124,16 @@ def element_changes(
 
 
 def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
-    """Return by service its replicas at a target, ``n``, and the ``share`` of them it needs."""
+    """Return by service its replicas at a target, ``n`` to ``most``, and the ``share`` it needs."""
     workloads = inventory["workloads"]
-    running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts()
-    running_n = running_n.reindex(topology.services, fill_value=0)
+    replicas = workloads[is_replica(workloads)]
+    runs = is_running(replicas)
+    ends = {"n": runs, "most": runs | replicas["state"].isna()}
+    layout = DataFrame(ends).groupby(replicas["service_id"]).sum()
     least = max(target["replicas"], 1)
     # a service never moves to fewer replicas than it has
-    replicas = running_n.clip(lower=least)
-    share = inventory.by_service["min_healthy_pct"]
-    return DataFrame({"n": replicas, "share": share.astype("float64")})
+    layout = layout.reindex(topology.services, fill_value=0).clip(lower=least)
+    return layout.assign(share=inventory.by_service["min_healthy_pct"].astype("float64"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +155,12 @@ class Terms:
         names = MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
         direct = topology.direct[level]
+        if level == "hi":
+            # what runs on a place without a name may run on a new one
+            loose = topology.placement.query("element.isna()")[PAIR[::2]]
+            new = changes[PAIR[:2]].drop_duplicates()
+            new = new[~names.drop_duplicates().isin(topology.elements)]
+            direct = pd.concat([direct, new.merge(loose.drop_duplicates())])
         row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
         node = topology.nodes.get_indexer(direct["service_id"])
         known = row >= 0
@@ -261,7 +273,7 @@ def _moved(
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     fewest, changed, most = (Terms.of(topology, every, level) for level in LEVELS)
-    losses = bounded = partial(_bounded_losses, most, sampling)
+    losses = partial(_bounded_losses, changed, sampling)
     graphs = topology.graphs
     if drawn is not None:
         failing = move_scenarios(changed, drawn)
@@ -276,7 +288,7 @@ def _moved(
     is_open = np.array([*map(ne, fewest.members, most.members)], bool)[changed.element]
     # nobody knows what else fails there: a service loses least where most does, and at most as alone
     for level, known in [*levels.items()] if is_open.any() else ():
-        ends = known if losses is bounded else bounded(graphs[level])
+        ends = _bounded_losses(most, sampling, graphs[level])
         little = np.where(is_open, ends.little, known.little)
         much = np.where(is_open, known.most_alone[changed.service], known.much)
         levels[f"{level}, others open"] = known._replace(little=little, much=much)
