@@ -10,8 +10,8 @@ from assess.execution import working as working
 from assess.figures import notebook_style as notebook_style
 from assess.inventory import Inventory as Inventory
 from assess.inventory import from_frames as from_frames
-from assess.policy.policy import Policy as Policy
-from assess.policy.policy import load_policy as load_policy
+from assess.policy import Policy as Policy
+from assess.policy import load_policy as load_policy
 from assess.report import Report as Report
 from assess.report import build_report as build_report
 from assess.report.explorer import Explorer as Explorer
@@ -23,7 +23,7 @@ from assess.score.assessment import what_next as what_next
 from assess.score.blast_radius.blast_radius import (
     score_blast_radius as score_blast_radius,
 )
-from assess.score.blast_radius.edges import edge_evidence as edge_evidence
+from assess.score.blast_radius.topology import edge_evidence as edge_evidence
 from assess.score.cleanup import clean_up as clean_up
 from assess.score.readiness import score_readiness as score_readiness
 from assess.score.upgrade_churn import (

@@ -12,7 +12,7 @@ from mutants import mutants, to_toml
 
 from assess.config import data_path, load_config, work_options
 from assess.errors import ConfigError, PolicyError
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.sources.run import prepare
 
 

@@ -38,7 +38,9 @@ HEAD = """\
 #   assess doctor                                     what each source can see
 #   assess collect -o data/snapshots/2026Q4           a directory per quarter
 """
-_NAMED = re.compile(r"\w.*\.(?:ya?ml|json|template|hcl|nomad|container|kube)")
+_NAMED = re.compile(
+    r"\w.*\.(?:ya?ml|json|template|hcl|nomad|container|kube|tf|cfg|ini)|.*(?i:Docker|Container)file.*"
+)
 _LOOKED_AT = 20_000  # files
 _HEAD_BYTES = 1 << 18
 Table = tuple[str, dict[str, Any]]  # of assess.toml, behind the reason for it
@@ -61,7 +63,7 @@ def init(directory: Path) -> None:
     Files that are there already are kept. Prints the paths of the new ones.
     """
     from assess import notebooks
-    from assess.policy.policy import load_policy
+    from assess.policy import load_policy
 
     try:
         for folder in (directory / "data" / "snapshots", directory / "reports"):
@@ -122,7 +124,10 @@ def _engines() -> Iterator[Table]:
         f"{runtime}/podman/podman.sock": "your podman, through its Docker API",
     }
     found = {
-        f"unix://{socket}": why for socket, why in sockets.items() if _is_socket(socket)
+        f"unix://{socket}": why
+        for socket, why in sockets.items()
+        # not below a directory of another user, which may not be looked into
+        if os.access(socket, os.F_OK) and Path(socket).is_socket()
     }
     named = os.environ.get("DOCKER_HOST", "")
     if named.startswith(("unix://", "tcp://", "ssh://")):
@@ -131,24 +136,18 @@ def _engines() -> Iterator[Table]:
         yield why, {"type": "docker", "endpoint": endpoint}
 
 
-def _is_socket(path: str) -> bool:
-    try:
-        return Path(path).is_socket()
-    except OSError:  # a directory of another user
-        return False
-
-
 def _declarations(directory: Path) -> Iterator[Table]:
     """List the Compose projects below a directory, and what other files there declare."""
     found: dict[tuple[str, ...], list[Path]] = {}
     for file in islice(_files(directory), _LOOKED_AT):
         own = file.relative_to(directory)
-        if file.name == "Chart.yaml":
-            note(f"{own.parent} is a chart: add what `helm template` makes of it")
         # the files of a project of Compose are called alike
         home = (*own.parts[:-1], own.name * ("compose" not in own.name))
         for kind in _signs_in(file):
             found.setdefault((kind, *home * (kind == "compose")), []).append(own)
+    # what else is declared names its services better, and reads its own builds
+    if {kind for kind, *_ in found if "{" not in kind} != {"builds"}:
+        found.pop(("builds",), None)
     for (kind, *_), files in found.items():
         reason = f"what files declare for {kind}"
         # at the top the files themselves, but units need those beside them
@@ -159,7 +158,10 @@ def _declarations(directory: Path) -> Iterator[Table]:
             first, *others = sorted(files, key=lambda file: len(file.name))
             reason = ", not ".join(["a Compose project", *(f.name for f in others)])
             paths = [first.as_posix()]
-        yield reason, {"type": kind, "path": paths if paths[1:] else paths[0]}
+        if "{" in kind:
+            note(kind.format(", ".join(paths)))
+        else:
+            yield reason, {"type": kind, "path": paths if paths[1:] else paths[0]}
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -173,8 +175,9 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _signs_in(file: Path) -> list[str]:
-    """List the types of sources that read a file, by signs in its name and its text."""
+    """List the types of sources that read a file, or what to do of it, by signs in it."""
     from assess.sources.base import built_in
+    from assess.sources.csv_records import lookup
 
     if not file.is_file() or not os.access(file, os.R_OK):
         return []
@@ -182,10 +185,10 @@ def _signs_in(file: Path) -> list[str]:
         head = f"{file.name}\n{opened.read(_HEAD_BYTES).decode(errors='replace')}"
     # Helm has to render a template of a chart first
     is_chart = "{{" in head and any((p / "Chart.yaml").exists() for p in file.parents)
+    signs = {kind: row.get("sign", "(?!)") for kind, row in built_in().items()}
+    signs |= lookup("leads", "lead", "sign")
     return [
-        kind
-        for kind, row in built_in().items()
-        if not is_chart and "sign" in row and re.search(row["sign"], head)
+        kind for kind, sign in signs.items() if not is_chart and re.search(sign, head)
     ]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from assess.inventory import Inventory
-    from assess.policy.policy import Policy
+    from assess.policy import Policy
     from assess.score.assessment import Assessment
     from assess.score.upgrade_churn.history import History
 
@@ -289,7 +289,7 @@ def read_assessment(
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
     """Load the policy, with the target from the command line."""
-    from assess.policy.policy import load_policy
+    from assess.policy import load_policy
 
     policy = load_policy(file)
     if not target:

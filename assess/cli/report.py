@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from assess.inventory import Inventory
-    from assess.policy.policy import Policy
+    from assess.policy import Policy
     from assess.report import Appendix, Report
     from assess.score.upgrade_churn.history import History
 

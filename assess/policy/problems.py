@@ -10,7 +10,8 @@ from typing import Any
 from assess import frames
 from assess.errors import with_nearest
 from assess.linear import Linear
-from assess.policy import SHAPES, Table, rules
+from assess.policy import rules
+from assess.policy.shapes import SHAPES, Table
 from assess.policy.targets import target_problems
 
 ANY = "*"  # in an example: keys that anybody may add

@@ -19,7 +19,7 @@ from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
 from assess.errors import with_nearest
-from assess.policy import SHAPES
+from assess.policy.shapes import SHAPES
 
 DTYPES = {
     "text": "string",

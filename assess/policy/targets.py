@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from assess import reference
 from assess.errors import did_you_mean
-from assess.policy import SHAPES, Table, Values
+from assess.policy.shapes import SHAPES, Table, Values
 
 STAY = "stay"  # where a service is today; always one of the targets
 PRICES = ("vcpu_hour", "gib_hour", "service_month")

@@ -8,7 +8,7 @@ from pandas import DataFrame
 from assess.errors import AssessError
 from assess.execution import beside, tell
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.report import background, cards, changes, sections
 from assess.report.model import Appendix, Pictures
 from assess.report.record import decision_record

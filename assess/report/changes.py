@@ -21,7 +21,7 @@ from assess.report.model import (
     table_of,
 )
 from assess.score.assessment import Assessment
-from assess.score.incidents.exposure import in_containers
+from assess.score.incidents import in_containers
 from assess.words import sentence_list
 
 Published = Mapping[str, Any]

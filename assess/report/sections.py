@@ -22,7 +22,7 @@ from assess.report.model import (
     unlooked_hosts,
 )
 from assess.score.assessment import Assessment
-from assess.score.incidents.exposure import CONTAINER, exposure
+from assess.score.incidents import CONTAINER, exposure
 from assess.words import element_label, element_labels, sentence_list, share
 
 MOVES = ("MOVE NOW", "PILOT")

@@ -17,7 +17,7 @@ from pandas import DataFrame
 from assess.errors import RequestError, no_such
 from assess.frames import Row
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.policy.targets import STAY
 from assess.score.backtest import Backtest
 from assess.score.backtest import backtest as backtest  # noqa: PLC0414 - for `assess`
@@ -27,7 +27,7 @@ from assess.score.claims import Claims, measure_claims
 from assess.score.evidence import Evidence
 from assess.score.evidence.tables import gather
 from assess.score.experiments import Experiments, measure_experiments
-from assess.score.incidents.exposure import Exposure, exposure
+from assess.score.incidents import Exposure, exposure
 from assess.score.readiness import readiness_of
 from assess.score.result import Provenance, Result, records_by
 from assess.score.targets import Targets, measure_targets, readiness_at

@@ -14,7 +14,7 @@ from pandas import DataFrame, Series, Timedelta
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
-from assess.policy.policy import Policy
+from assess.policy import Policy
 
 KEY = ["host_id", "image_id"]
 NONE = "<none>"

@@ -20,7 +20,7 @@ from assess._version import __version__
 from assess.errors import AssessError, counted, did_you_mean
 from assess.frames import Row, objects
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.untrusted import printable
 from assess.words import paragraphs, plain, plain_cells, records, to_html
 from assess.writing import write_beside

@@ -13,9 +13,8 @@ from assess.sources.values import Texts, joined, leaf, picked
 Payload = Mapping[str, Any]
 _NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
 _VALUE = Linear(r"[\w./-]{1,40}")
-_GATES = "featureGates"
-_NAMES = "names"  # of a list of options the names are shown
 _ASKED = Linear(r"[\w.-]*kubernetes\.io/[\w./-]{1,80}")  # keys that a cluster reads
+_MACHINE = Linear(r"-XX:[+-]?(\w+)")  # options of a Java machine
 _EARLY = Linear(r"[\w.-]*(alpha|beta)\.kubernetes\.io/[\w./-]{1,80}")  # those that end
 MAX_SETTINGS = 200
 MAX_WORDS = 2000
@@ -42,7 +41,10 @@ def _listed(settings: Iterable[tuple[str, Any]]) -> list[str]:
 def setting_text(line: str, image: str, variables: Texts, asks: Any) -> str | None:
     """Return what a container sets and asks of its platform, joined by semicolons."""
     # of its variables those that a rule asks for, most without their value
-    named = ((f"env.{name}", value) for name, value in variables.items())
+    named = [(f"env.{name}", value) for name, value in variables.items()]
+    text = " ".join([line, *variables.values()])
+    if "IgnoreUnrecognizedVMOptions" not in text:  # else it starts with any
+        named += [(f"jvm.{name}", "") for name in _MACHINE.findall(text)]
     asked = _listed(pair for pair in named if pair[0] in _forms("shown"))
     return joined([of_command(line, image), *asked, *asks])
 
@@ -99,9 +101,9 @@ def _flat(config: Payload) -> Iterator[tuple[str, Any]]:
     """List the settings; each feature gate is one, as the command line names it."""
     shown = _forms("shown")
     for name, value in config.items():
-        if name == _GATES and isinstance(value, Mapping):
+        if name == "featureGates" and isinstance(value, Mapping):
             yield from ((f"feature-gates.{gate}", on) for gate, on in value.items())
-        elif shown.get(name) == _NAMES and isinstance(value, list | Mapping):
+        elif shown.get(name) == "names" and isinstance(value, list | Mapping):
             yield from ((name, str(option).partition("=")[0]) for option in value)
         else:
             yield str(name), value

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array, csr_array, eye_array
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.propagation import Scenarios, propagate
 from assess.score.blast_radius.topology import Graph
 from assess.score.blast_radius.uncertain import Sampling

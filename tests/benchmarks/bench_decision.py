@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.what_next.ranking import Ranking
 from assess.score.what_next.smaa import (
     PRODUCTS,

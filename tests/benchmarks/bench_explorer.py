@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.report.explorer import Explorer
 from assess.score.result import Provenance
 from assess.score.what_next import WhatNext

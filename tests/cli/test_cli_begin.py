@@ -173,10 +173,33 @@ def write(place, files):
 def test_init_finds_what_files_declare(call, machine, tmp_path):
     write(tmp_path, DECLARED)
     told = call("init").stderr
-    assert "chart is a chart: add what `helm template` makes of it" in told
+    assert "charts: chart; add what `helm template` makes of each" in told
     assert tables(tmp_path / "assess.toml") == [
         {"type": kind, "path": path} for kind, path in FOUND.items()
     ]
+
+
+def test_init_says_what_it_found_that_no_source_reads(call, machine, tmp_path):
+    play = "---\n- name: set up\n  hosts: all\n"
+    files = {"infra/main.tf": "", "infra/net/a.tf": "", "site.yml": play, "hosts.ini": ""}
+    write(tmp_path, files)
+    told = call("init").stderr
+    assert "Terraform: infra; it is not read" in told
+    assert "Ansible: hosts.ini, site.yml; add what" in told
+    assert "found: nothing to read" in told
+
+
+def test_init_finds_builds_where_nothing_else_declares_services(call, machine, tmp_path):
+    files = {"web/Dockerfile": "", "api/api.Dockerfile": "", "main.tf": ""}
+    write(tmp_path, files | {"doc/Dockerfile.md": ""})
+    call("init")
+    (table,) = tables(tmp_path / "assess.toml")
+    assert table == {"type": "builds", "path": ["api", "web"]}
+    (tmp_path / "assess.toml").unlink()
+    write(tmp_path, {"compose.yaml": "services: {web: {build: web}}"})
+    call("init")
+    (table,) = tables(tmp_path / "assess.toml")
+    assert table["type"] == "compose"
 
 
 def test_init_takes_the_directory_of_units_with_what_is_beside_them(

@@ -11,7 +11,7 @@ from mutants import mutants, to_toml
 from assess.config import data_path
 from assess.errors import PolicyError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.policy.problems import VALUES
 from assess.score.readiness import score_readiness
 

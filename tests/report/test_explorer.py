@@ -9,7 +9,7 @@ from fleets import HOSTILE, PLAIN, ROOT, SCRIPT
 
 import assess
 from assess.errors import AssessError
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.report import explorer
 from assess.report.explorer.data import rule_tree
 from assess.score.assessment import Assessment

@@ -17,7 +17,7 @@ from scipy import special, stats
 import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.assessment import Assessment, judge_claims
 from assess.score.claims import texts, world
 from assess.score.claims.evidence import (

@@ -12,7 +12,7 @@ import assess
 from assess import frames
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.sample import write_sample
 
 POLICY = load_policy().replace(

@@ -10,7 +10,7 @@ from assess import frames
 from assess.config import data_path
 from assess.errors import AssessError, DataError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.assessment import Assessment
 from assess.score.cleanup import clean_up
 from assess.score.upgrade_churn import score_upgrade_churn

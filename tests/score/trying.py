@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from simulated_world import calls, expit, fallen
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.failures import Failure
 from assess.score.blast_radius.learning import Failures, fit
 from assess.score.blast_radius.topology import build_topology

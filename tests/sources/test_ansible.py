@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.readiness import score_readiness
 from assess.sources.deadline import Deadline
-from assess.sources.hosts import ansible
+from assess.sources.hosts import ansible, to_batch, upstream
 from assess.sources.hosts.ansible import AnsibleSource
-from assess.sources.hosts.rows import to_batch, upstream
 from assess.sources.joining.hosts import service_of
 from assess.sources.joining.merge import to_tables
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess import frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.sources.answers import SCANNERS, AnswersSource
 from assess.sources.answers import forms as answer_forms
 from assess.sources.csv_records import rows

@@ -278,22 +278,45 @@ def test_every_package_that_rules_ask_for_is_read(name):
         ("apt-get install -y curl=7 || apt-get install -y curl", ""),
         ("apt-get install -y -o Dpkg::Options::=--force-confold curl", ""),
         ("A=1 apt-get install -y curl; B=2 make", ""),
+        ("pecl install -o -f redis && docker-php-ext-enable redis", "command=pecl"),
+        ("docker-php-ext-install pecl_http", ""),
         (
-            "echo 'deb [signed-by=/k] https://a.example.com/apt jammy main' > /x",
-            "command=list-of-jammy",
+            "apt-get install -y build-essential git\nbundle install --jobs 4",
+            "command=gems-without-libyaml",
         ),
-        (
-            "printf 'URIs: https://a.example.com\nSuites: bookworm-pgdg'",
-            "command=list-of-bookworm",
-        ),
-        ("echo deb https://a.example.com/jammy stable main", ""),
-        ('echo "deb https://a.example.com $(lsb_release -cs) main"', ""),
+        ("apt-get install -y build-essential libyaml-dev\nbundle install", ""),
+        ("bundle install", ""),
         ("pip install -U setuptools && python setup.py install", "command=system-pip"),
         (f"echo {CANARY}", ""),
     ],
 )
 def test_a_build_shows_what_rules_ask_for_and_nothing_else(text, found):
     assert ";".join(done_by([text], "setting")) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("echo 'deb [signed-by=/k] https://a.example.com/apt jammy main' > /x", "jammy"),
+        ("printf 'URIs: https://a.example.com\nSuites: bookworm-pgdg'", "bookworm"),
+        ("echo deb https://a.example.com/jammy stable main", ""),
+        ('echo "deb https://a.example.com $(lsb_release -cs) main"', ""),
+    ],
+)
+def test_a_build_tells_of_which_release_a_list_is(text, found):
+    assert list(named_by([text])) == [f"list={one}" for one in found.split()]
+
+
+def test_what_a_build_starts_and_sets_is_read_as_of_a_container(build):
+    text = (
+        "FROM mysql:8.0\n"
+        f"ENV JAVA_OPTS='-XX:+UseParNewGC -Dkey={CANARY}' KC_PROXY=edge\n"
+        'CMD ["mysqld", "--default-authentication-plugin=mysql_native_password"]'
+    )
+    (row,) = build(Dockerfile=text).rows["workloads"]
+    assert row["settings"] == (
+        "program=mysqld;default-authentication-plugin;env.KC_PROXY;jvm.UseParNewGC"
+    )
 
 
 def test_what_a_build_does_is_a_setting(build):

@@ -21,8 +21,7 @@ from assess.execution import tell
 from assess.sources import catalogue as registry
 from assess.sources import collect, csv_records, source_types
 from assess.sources.base import Batch, Name, Source
-from assess.sources.joining import merge
-from assess.sources.joining.merge import coverage_table, to_tables
+from assess.sources.joining.merge import UNASSIGNED, coverage_table, to_tables
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
@@ -93,6 +92,36 @@ def test_a_service_that_a_tool_knows_by_its_id_is_shown_and_suggested_by_its_nam
     assert ("storefront-api", "Storefront APIs") in set(
         zip(aliases["service_id"], aliases["alias"], strict=True)
     )
+
+
+def test_the_line_that_joins_a_name_of_two_namespaces_is_shown_and_joins_it(tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "{name: shop, services: {web: {image: a}, db: {image: b}}}"
+    )
+    pod = "spec: {template: {spec: {containers: [{image: a}]}}}"
+    (tmp_path / "web.yaml").write_text(
+        f"kind: Deployment\nmetadata: {{name: web, namespace: production}}\n{pod}"
+    )
+    sources = [
+        ("compose", {"path": str(tmp_path / "compose.yaml")}),
+        ("kubernetes", {"path": str(tmp_path / "web.yaml")}),
+    ]
+    inventory = collect(config(*sources), now=NOW)
+    assert set(inventory["services"]["service_id"]) == {
+        "production/web",
+        "shop/web",
+        "db",
+    }
+    coverage = inventory["coverage"].set_index(["source", "scope", "call"])
+    row = coverage.loc[("identity", "services", "similar")]
+    assert (row["status"], row["ambiguous_n"]) == ("partial", 2)
+    line = row["hint"].partition(": in the identity map, ")[2].partition(" ")[0]
+    assert line == "shop/web,production/web"
+    (tmp_path / "map.csv").write_text(f"pattern,service_id\n{line}\n")
+    joining = config(*sources, directory=tmp_path, map="map.csv")
+    inventory = collect(joining, now=NOW)
+    assert set(inventory["services"]["service_id"]) == {"production/web", "db"}
+    assert "similar" not in set(inventory["coverage"]["call"])
 
 
 def test_sources_join_into_one_inventory():
@@ -602,7 +631,7 @@ def test_a_run_is_repeatable():
     for name in inventory:
         if name != "coverage":
             pd.testing.assert_frame_equal(inventory[name], again[name])
-    assert merge.UNASSIGNED == "__unassigned__"
+    assert UNASSIGNED == "__unassigned__"
     assert os.sep not in str(inventory["coverage"]["hint"].dropna().to_list())
 
 

@@ -12,7 +12,7 @@ from wild import fit, mutated, whatever_comes
 
 import assess
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.sources.deadline import Deadline
 from assess.sources.deploys import DeploysSource, is_production, status_of
 from assess.sources.deploys.measured import measure

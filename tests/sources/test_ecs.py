@@ -13,10 +13,10 @@ from assess.sources.base import Batch, Name
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
 from assess.sources.ecs import EcsSource
-from assess.sources.ecs.definitions import to_definition
 from assess.sources.ecs.rows import Payloads, to_batch, to_host
+from assess.sources.ecs.tasks import to_definition
 from assess.sources.joining.merge import to_tables
-from assess.sources.unit import source_class
+from assess.sources.unit import mount_rows, share, source_class
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/ecs"
 HERE = f"{ACCOUNT}-{REGION}"
@@ -297,6 +297,19 @@ def test_what_is_behind_a_volume(volume, kind, driver):
     definition = to_definition(raw | {"volumes": [{"name": "v", **volume}]})
     (mount,) = definition.unit.mounts
     assert (source_class(mount), mount.driver) == (kind, driver)
+
+
+def test_a_volume_that_each_task_gets_at_its_launch_is_shared_with_none():
+    point = {"sourceVolume": "v", "containerPath": "/data"}
+    raw = {
+        "containerDefinitions": [{"name": "a", "mountPoints": [point]}],
+        "volumes": [{"name": "v", "configuredAtLaunch": True}],
+    }
+    mounts = to_definition(raw).unit.mounts
+    rows = [row for key in "ab" for row in mount_rows(mounts, key, "host")]
+    share(rows)
+    assert [row["shared_with_n"] for row in rows] == [0, 0]
+    assert {row["volume_id"] for row in rows} == {None}
 
 
 def test_dependencies(recorded):

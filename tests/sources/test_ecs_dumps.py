@@ -13,8 +13,8 @@ from test_ecs import CANARY, FIXTURES, HERE, collect, coverage, services
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.ecs import EcsSource
-from assess.sources.ecs.definitions import to_definition
 from assess.sources.ecs.rows import Payloads, redacted_n, to_batch
+from assess.sources.ecs.tasks import to_definition
 from assess.sources.joining.merge import to_tables
 
 

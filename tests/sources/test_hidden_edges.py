@@ -14,7 +14,7 @@ import test_one_system as written
 
 import assess
 from assess.inventory import Inventory, from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 
 POLICY = load_policy()

@@ -13,7 +13,7 @@ from replay import replaying
 
 from assess.sources.deadline import Deadline
 from assess.sources.incidents import IncidentsSource
-from assess.sources.incidents.api import months
+from assess.sources.incidents.tools import months
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 WINDOW = {"since": "2026-06-01", "until": "2026-08-01"}

@@ -234,6 +234,12 @@ OPS-4,Incident,Done,2026-04-04 10:00,OPS-1
     assert coverage["hint"] == "left out 2: cancelled, or of another type"
 
 
+def test_the_priority_of_pagerduty_comes_before_its_urgency(tmp_path):
+    text = "id,created_on,urgency,priority_name\n1,2026-05-19T12:37:01Z,high,P1\n"
+    rows, _ = read(tmp_path, text)
+    assert rows["1"]["severity"] == 1
+
+
 def test_when_it_began_comes_before_when_it_was_written_down(tmp_path):
     text = "id,created,begin\n1,2026-04-01T10:20:00Z,2026-04-01T10:00:00Z\n"
     rows, _ = read(tmp_path, text)

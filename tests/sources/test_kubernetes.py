@@ -124,6 +124,27 @@ def test_a_workload_is_told_by_its_main_container(shop):
     assert (database["memory_unlimited"], database["user_root"]) == (True, None)
 
 
+def test_sizes_and_devices_of_a_whole_pod_hold_for_its_containers():
+    pod = {
+        "resources": {"limits": {"memory": "1Gi", "cpu": "2"}},
+        "containers": [
+            {"name": "web", "image": "w:1", "resources": {"limits": {"memory": "64Mi"}}},
+            {"name": "log", "image": "l:1", "resources": {"claims": [{"name": "card"}]}},
+        ],
+    }
+    deployment = {
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"template": {"spec": pod}},
+    }
+    rows = to_batch({"deployments": [deployment]}, "c").rows["workloads"]
+    columns = "memory_limit_bytes", "memory_unlimited", "cpu_limit", "devices_n"
+    assert {row["name"]: tuple(map(row.get, columns)) for row in rows} == {
+        "web": (64 << 20, False, 2, 0),
+        "log": (1 << 30, False, 2, 1),
+    }
+
+
 def test_what_failed_says_so(shop):
     mailer = workloads(shop)["mailer-77fd6-abcde"]
     assert (mailer["state"], mailer["oom_killed"], mailer["restarts_n"]) == (

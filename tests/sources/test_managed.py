@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -167,6 +168,24 @@ def test_the_newest_revision_tells_the_digest_and_all_of_them_the_deployments(ru
     assert found == ["basket-00006-aaa", "basket-00007-abc"]
 
 
+def test_a_service_without_a_port_serves_and_a_pool_of_workers_does_not(tmp_path):
+    where = "projects/p/locations/europe-west1/"
+    items = [
+        {"name": f"{where}services/web", "template": {"containers": [{"image": "w:1"}]}},
+        {"name": f"{where}workerPools/q", "template": {"containers": [{"image": "q:1"}]}},
+        {
+            "apiVersion": "run.googleapis.com/v1",
+            "kind": "WorkerPool",
+            "metadata": {"name": "r", "namespace": "p"},
+            "spec": {"template": {"spec": {"containers": [{"image": "r:1"}]}}},
+        },
+    ]
+    (tmp_path / "all.json").write_text(json.dumps(items))
+    services = read("cloudrun", tmp_path, "all.json").rows["services"]
+    kinds = {row["names"][0].name: row["kind"] for row in services}
+    assert kinds == {"web": "web", "q": "worker", "r": "worker"}
+
+
 def test_a_job_is_a_job(run, azure):
     service = of(run, "services", "nightly-report")[0]
     assert told(service, "kind", "health_checked", "logs_exported") == ["job", None, True]
@@ -194,6 +213,26 @@ def test_an_app_that_is_stopped_runs_nothing(tmp_path):
     (tmp_path / "apps.json").write_text(json.dumps([stopped]))
     rows = read("containerapps", tmp_path, "apps.json").rows["workloads"]
     assert {row["state"] for row in rows} == {"stopped"}
+
+
+def test_an_app_as_the_sdk_of_azure_writes_it_says_the_same(tmp_path):
+    def snake(value):
+        if isinstance(value, list):
+            return [snake(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", key): snake(item)
+            for key, item in value.items()
+        }
+
+    apps = json.loads((FIXTURES / "containerapps/apps.json").read_text())
+    batches = []
+    for written in (apps, snake(apps)):
+        (tmp_path / "apps.json").write_text(json.dumps(written))
+        batches.append(read("containerapps", tmp_path, "apps.json"))
+    api, sdk = batches
+    assert sdk.rows == api.rows and len(api.rows["workloads"]) > 2
 
 
 def test_a_group_of_container_instances(azure):

@@ -16,7 +16,7 @@ import yaml
 
 import assess
 from assess.inventory import Inventory
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import seen_sides
 
 MIB = 2**20

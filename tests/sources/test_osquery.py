@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assess.sources.deadline import Deadline
 from assess.sources.frames import FramesSource
+from assess.sources.hosts import to_batch
 from assess.sources.hosts.osquery import (
     TABLES,
     OsquerySource,
@@ -19,7 +20,6 @@ from assess.sources.hosts.osquery import (
     to_host,
     to_mounted,
 )
-from assess.sources.hosts.rows import to_batch
 from assess.sources.joining.merge import to_tables
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

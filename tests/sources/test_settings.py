@@ -212,6 +212,22 @@ def test_variables_that_rules_ask_for_are_settings():
     assert setting_text("", "nginx", {}, []) is None
 
 
+@pytest.mark.parametrize(
+    ("line", "options", "expected"),
+    [
+        ("java -XX:MaxPermSize=1g -jar a.jar", "", "jvm.MaxPermSize"),
+        ("", "-Xmx1g -XX:+UseConcMarkSweepGC", "jvm.UseConcMarkSweepGC"),
+        # what is switched off has to be known too
+        ("", "-XX:-UseParNewGC -XX:+UseG1GC", "jvm.UseParNewGC"),
+        ("java -jar a.jar", "-XX:+UseG1GC", None),
+        ("", "-XX:+IgnoreUnrecognizedVMOptions -XX:+UseParNewGC", None),
+    ],
+)
+def test_options_of_a_java_machine_that_releases_dropped(line, options, expected):
+    variables = {"CATALINA_OPTS": options, "TOKEN": CANARY}
+    assert setting_text(line, "app", variables, []) == expected
+
+
 def test_postgresql_is_given_its_settings_by_a_short_option():
     line = f"docker-entrypoint.sh postgres -c wal_keep_segments=64 -c x={CANARY}"
     assert of_command(line) == "program=postgres;wal_keep_segments;x"

@@ -7,7 +7,7 @@ import pytest
 from assess.sources.compose import ComposeSource
 from assess.sources.deadline import Deadline
 from assess.sources.ecs import EcsSource
-from assess.sources.ecs.definitions import cpu_of, memory_of
+from assess.sources.ecs.tasks import cpu_of, memory_of
 from assess.sources.kubernetes import KubernetesSource
 from assess.sources.marathon import MarathonSource
 from assess.sources.nomad import NomadSource

@@ -13,7 +13,7 @@ from replay import replaying
 from wild import mutated
 
 from assess.config import Config, SourceConfig
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import seen_sides, watched
 from assess.score.blast_radius.topology import build_topology
 from assess.sources import collect

@@ -465,6 +465,7 @@ OTHERS = {  # who may name them for another reason
     "root": ("volumes.py", "crictl/__init__.py"),
     "sockets of engines": (
         "volumes.py",
+        "compose/forms.py",  # a key of Compose asks for it
         "docker/client.py",
         "docker/engine.py",
         "docker/source.py",

@@ -90,6 +90,30 @@ def workbook(file: Path, tabs: dict[str, list[list]], prologue: str = "") -> Pat
     return file
 
 
+@pytest.mark.parametrize(
+    ("offer", "sku", "system"),
+    [
+        ("ubuntu-24_04-lts", "server-gen1", ("ubuntu", "24.04")),
+        ("ubuntu-24_04-lts", "server-arm64", ("ubuntu", "24.04")),
+        ("0001-com-ubuntu-server-jammy", "22_04-lts-gen2", ("ubuntu", "22.04")),
+        ("RHEL", "9-lvm-gen2", ("rhel", "9")),
+        ("debian-12", "12-gen2", ("debian", "12")),
+        ("WindowsServer", "2022-datacenter", ("windows", "2022")),
+    ],
+)
+def test_the_version_of_an_image_of_azure_is_no_generation(tmp_path, offer, sku, system):
+    image = {"offer": offer, "sku": sku, "publisher": "p"}
+    machine = {
+        "name": "a",
+        "hardwareProfile": {},
+        "powerState": "VM running",
+        "storageProfile": {"imageReference": image},
+    }
+    (tmp_path / "vms.json").write_text(json.dumps([machine]))
+    (row,) = hosts(tmp_path / "vms.json").values()
+    assert (row["os_name"], row["os_version"]) == system
+
+
 def test_every_tool_gives_size_system_state_and_place():
     found = hosts(FIXTURES)
     assert len(found) == 13

@@ -11,7 +11,7 @@ from pandas import DataFrame, Index, MultiIndex
 
 from assess.figures import band_of
 from assess.frames import surely
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.policy.targets import PRICES, STAY
 from assess.score.blast_radius.result import BlastRadius
 from assess.score.readiness import FLOOR

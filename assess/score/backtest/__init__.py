@@ -16,9 +16,9 @@ from pandas import DataFrame, Index, Series
 
 from assess.errors import AssessError, no_such
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Booleans, Floats
-from assess.score.incidents.exposure import DAY, YEAR, Spans, clipped, days_in, exposure
+from assess.score.incidents import DAY, YEAR, Spans, clipped, days_in, exposure
 from assess.score.incidents.rates import jeffreys_interval, shrunk_rates
 from assess.score.incidents.recovery import incident_minutes
 from assess.score.readiness import score_readiness

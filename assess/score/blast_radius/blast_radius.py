@@ -15,8 +15,7 @@ from pandas import DataFrame, Index, Series, Timedelta
 
 from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
-from assess.score.blast_radius.edges import LEVELS, OBSERVING
+from assess.policy import Policy
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import (
     Failures,
@@ -29,13 +28,15 @@ from assess.score.blast_radius.propagation import Impact, by_level, choose
 from assess.score.blast_radius.relocation import containment
 from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
+    LEVELS,
+    OBSERVING,
     Graph,
     Topology,
     build_topology,
     total_weight,
 )
 from assess.score.blast_radius.uncertain import Sampling
-from assess.score.incidents.exposure import coverage_of, incident_rates
+from assess.score.incidents import coverage_of, incident_rates
 from assess.score.incidents.recovery import heal_times, incident_minutes
 from assess.score.result import Provenance, Tables, with_ends
 from assess.score.validation import CHECKS, validate

@@ -9,11 +9,11 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Booleans, Integers, Positions
 from assess.score.blast_radius.bitset import Csr
 from assess.score.blast_radius.topology import Element, Topology
-from assess.score.incidents.exposure import sound_incidents
+from assess.score.incidents import sound_incidents
 
 HOST_CAUSES = ("host", "kernel", "storage", "disk-full", "engine")
 UNKNOWN = "unknown"  # kind of fault

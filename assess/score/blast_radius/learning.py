@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Index, Series
 
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.score import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
-from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.failures import UNKNOWN, Failure
-from assess.score.blast_radius.one_failure import Besides, Unexplained
-from assess.score.blast_radius.topology import FAR, Element, Topology, steps
+from assess.score.blast_radius.topology import FAR, LEVELS, Element, Topology, steps
+from assess.score.blast_radius.uncertain import Besides, Unexplained
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
 PASSES = 2  # over all groups of edges in each of them

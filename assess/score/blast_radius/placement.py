@@ -9,10 +9,10 @@ from pandas import DataFrame, Index, MultiIndex, Series
 from assess import reference
 from assess.frames import surely
 from assess.inventory import Inventory, images_by_tag
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Floats
 from assess.score.evidence.facts import nodes
-from assess.score.incidents.exposure import (
+from assess.score.incidents import (
     is_replica,
     on_engine,
     replicas_in_containers,

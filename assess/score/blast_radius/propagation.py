@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from assess import execution
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Booleans, Bytes, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
     Csr,
@@ -470,10 +470,10 @@ class _Work:
     ) -> Iterator[tuple[Integers, Callable[[Undecided], Outcome]]]:
         """Yield scenarios with undecided cells, and the function that decides them."""
         some = np.flatnonzero(undecided.cells)
-        few = doubtful_n(self.graph, undecided)[some] <= self.sampling.enumerate_up_to
+        few = doubtful_n(undecided)[some] <= self.sampling.enumerate_up_to
         decided = few | self.scenarios.drawn[start + some]
-        decider = partial(decide, self.graph, sampling=self.sampling)
-        bounder = partial(bounded, self.graph, most=self.bound == "most")
+        decider = partial(decide, sampling=self.sampling)
+        bounder = partial(bounded, most=self.bound == "most")
         for chosen, how in ((some[decided], decider), (some[~decided], bounder)):
             if len(chosen):
                 yield chosen, how

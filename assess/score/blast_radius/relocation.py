@@ -15,8 +15,7 @@ from pandas import DataFrame, MultiIndex
 
 from assess.frames import surely
 from assess.inventory import Inventory
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.reference import parse_version, target_engine
 from assess.score import Booleans, Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
@@ -27,12 +26,11 @@ from assess.score.blast_radius.bitset import (
     spread_to_nodes,
     swept,
 )
-from assess.score.blast_radius.edges import LEVELS
 from assess.score.blast_radius.placement import PAIR, is_running, needed
 from assess.score.blast_radius.propagation import Scenarios, propagate, reached
-from assess.score.blast_radius.topology import Graph, Topology, total_weight
+from assess.score.blast_radius.topology import LEVELS, Graph, Topology, total_weight
 from assess.score.blast_radius.uncertain import Sampling
-from assess.score.incidents.exposure import is_replica
+from assess.score.incidents import is_replica
 
 LEAST = 1e-9  # growth below it is noise of sums
 WIDTH = 1 << 13  # terms of a block: an integer of 1 KiB

@@ -1,19 +1,24 @@
-"""Decide uncertain arcs in many scenarios at once: by all outcomes of few arcs, else draws."""
+"""What one failure loses where arcs are uncertain: by all outcomes of few arcs, else draws."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from assess.policy.policy import Policy
-from assess.score import Floats, Integers, Words
+from assess.policy import Policy
+from assess.score import Booleans, Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
-from assess.score.blast_radius.one_failure import Unexplained, middle
-from assess.score.blast_radius.topology import Graph, total_weight
-from assess.score.blast_radius.undecided import Undecided, weight_of
+from assess.score.blast_radius.topology import total_weight
+from assess.score.blast_radius.undecided import Undecided
 
+SAME = 1e-9  # losses that differ by less are one step; sums of chances round as well
+POINTS = 1000  # equally likely losses that stand for a distribution
+EQUAL = np.full((1, POINTS), 1 / POINTS)
+ROWS = 1000  # distributions computed together
+SHARES = 100  # steps of the share that nothing unexplained can hit
 ROOM = 1 << 23  # bytes of outcomes computed together: they stay in the cache
 ROOMS = 8  # so many times as much where scenarios share their arcs
 DIGITS = 12  # of a chance that is a sum
@@ -22,7 +27,7 @@ WORD = 6  # a word holds every outcome of so many arcs
 OUTCOMES = (np.bitwise_and, np.bitwise_or)
 CELLS_A_STEP = 64  # of a sweep, at least: a long chain takes many steps
 CHANCES = (np.multiply, np.maximum)  # along a path, and of the best path
-# by scenario; ``next_lo, next_hi`` are the ends of what one failure loses (`one_failure.middle`)
+# by scenario; ``next_lo, next_hi`` are the ends of what one failure loses (`middle`)
 LOSSES = np.dtype(
     [
         ("loss", float),  # weight that is expected to be lost, or a bound of it
@@ -34,6 +39,147 @@ LOSSES = np.dtype(
     ]
 )
 AMOUNTS = ["loss", "next_lo", "next_hi"]
+
+
+@dataclass(frozen=True, eq=False)
+class Besides:
+    """By failure and service: ``had`` data and no known cause, and whether it ``fell`` nevertheless."""
+
+    had: Booleans
+    fell: Booleans
+
+    @cached_property
+    def n(self) -> tuple[Integers, Integers]:
+        """Count by service the failures of either."""
+        return self.had.sum(axis=0), self.fell.sum(axis=0)
+
+    def floor(self, kept: Booleans, strength: float) -> Floats:
+        """Return by service the chance to go down without a known cause, shrunk to the fleet's."""
+        # few failures are left out: subtract them instead of adding up all others
+        n = self.n[0] - self.had[~kept].sum(axis=0)
+        k = self.n[1] - self.fell[~kept].sum(axis=0)
+        fleet = (k.sum() + 0.5) / (n.sum() + 1)
+        # without data the estimate would be 1/2, far too high for a floor
+        fleet = fleet if n.sum() else 0.0
+        return (k + strength * fleet) / (n + strength)
+
+
+@dataclass(frozen=True, eq=False)
+class Unexplained:
+    """Equally likely ``losses`` that no edge explains, smallest first; the fleet weighs ``total``."""
+
+    losses: Floats
+    total: float
+
+    @classmethod
+    def of(cls, floor: Floats, weight: Floats, seed: int) -> Unexplained:
+        """Draw the services that go down without a known cause, each with its own probability."""
+        rng = np.random.default_rng(seed)
+        # services come by name: draws in the order of their values do not depend on names
+        order = np.lexsort([weight, floor])
+        falls = rng.random((POINTS, len(floor))) < floor[order]
+        return cls(np.sort(falls @ weight[order]), total_weight(weight))
+
+    def besides(self, reached: Floats) -> Floats:
+        """Return by row equally likely losses of services outside the ``reached`` weight."""
+        # drop a loss as a whole, with the chance that it hits reached services; never shrink it
+        share = (reached / self.total)[:, None]
+        hit = np.arange(POINTS) < POINTS * share
+        return np.where(hit[:, _shuffled(1)], 0.0, self.losses)
+
+    def ends(self, reached: Floats, level: float) -> Ends:
+        """Return by row the interval of the unexplained losses alone."""
+        shares = np.linspace(0, self.total, SHARES + 1)
+        lo, hi = middle(self.besides(shares), EQUAL, level)
+        at = np.minimum((reached / self.total * SHARES).astype(np.int64), SHARES)
+        return lo[at], hi[at]
+
+    def middle(
+        self, losses: Floats, chance: Floats, reached: Floats, level: float
+    ) -> Ends:
+        """Return by row the interval of explained and unexplained losses together."""
+        every = np.broadcast_to(chance, losses.shape)
+        ends = np.empty((2, len(losses)))
+        for start in range(0, len(losses), ROWS):
+            rows = slice(start, start + ROWS)
+            known = _equally_likely(losses[rows], every[rows])
+            both = known[:, _shuffled(0)] + self.besides(reached[rows])
+            ends[:, rows] = middle(both, EQUAL, level)
+        return ends[0], ends[1]
+
+
+def _shuffled(seed: int) -> Integers:
+    """Return a fixed random order of points, so that joined distributions are independent."""
+    return np.random.default_rng(seed).permutation(POINTS)
+
+
+def _equally_likely(losses: Floats, chance: Floats) -> Floats:
+    """Return by row `POINTS` equally likely losses, smallest first."""
+    n, width = losses.shape
+    order = np.argsort(losses, axis=1, kind="stable")
+    each = np.take_along_axis(chance, order, 1)
+    upto = np.minimum(np.cumsum(each, axis=1), 1)
+    # shift each row by 2, beyond the values of the row before: one search serves all rows
+    line = 2.0 * np.arange(n)[:, None]
+    points = (np.arange(POINTS) + 0.5) / POINTS
+    at = np.searchsorted((line + upto).ravel(), (line + points).ravel())
+    starts = width * np.arange(n)[:, None]
+    at = at.reshape(n, POINTS) - starts
+    place = np.take_along_axis(order, np.minimum(at, width - 1), 1)
+    return np.take_along_axis(losses, place, 1)
+
+
+def middle(losses: Floats, chance: Floats, level: float) -> Ends:
+    """Return by row the ends of the middle share ``level`` of its losses.
+
+    A loss comes in steps, and a step is inside or outside as a whole. One tail is cut as near to
+    ``(1 - level) / 2`` as steps allow, and the other as near to what is then still to be cut; of
+    both orders the one counts that ends nearer to ``level``. Quantiles alone hold 95%
+    of what starts with a large step.
+    """
+    order = np.argsort(losses, axis=1, kind="stable")
+    value = np.take_along_axis(losses, order, 1)
+    below, above = _tails(value, np.broadcast_to(chance, losses.shape), order)
+    lo, hi, error = _cut(below, above, 1 - level)
+    other_hi, other_lo, other_error = _cut(above, below, 1 - level)
+    # discrete losses rarely meet the level exactly: the nearer of two intervals is taken
+    is_other = other_error < error - SAME
+    lo = np.where(is_other, other_lo, lo)
+    hi = np.where(is_other, other_hi, hi)
+    row = np.arange(len(value))
+    return value[row, lo], value[row, np.maximum(hi, lo)]
+
+
+def _tails(value: Floats, chance: Floats, order: Integers) -> Ends:
+    """Return by sorted value the probability of less, and of more."""
+    each = np.take_along_axis(chance, order, 1)
+    upto = np.cumsum(each, axis=1)
+    step = np.diff(value, axis=1) > SAME
+    edge = np.ones((len(value), 1), bool)
+    starts = np.hstack([edge, step])
+    ends = np.hstack([step, edge])
+    below = np.maximum.accumulate(np.where(starts, upto - each, 0.0), axis=1)
+    through = np.where(ends, upto, np.inf)[:, ::-1]
+    up_to_here = np.minimum.accumulate(through, axis=1)[:, ::-1]
+    above = 1 - up_to_here
+    return below, above
+
+
+def _cut(
+    first: Floats, second: Floats, share: float
+) -> tuple[Integers, Integers, Floats]:
+    """Return by row where half of a share ends one tail, where the rest ends the other, the error."""
+    row = np.arange(len(first))
+    wanted = np.full(len(first), share)
+    one = _nearest(first, wanted / 2)
+    other = _nearest(second, wanted - first[row, one])
+    cut = first[row, one] + second[row, other]
+    return one, other, np.abs(cut - share)
+
+
+def _nearest(tail: Floats, wanted: Floats) -> Integers:
+    """Return by row the position where its tail is nearest to ``wanted``."""
+    return np.abs(tail - wanted[:, None]).argmin(axis=1)
 
 
 @dataclass(frozen=True)
@@ -147,56 +293,51 @@ def certain_losses(weight: Floats, reached_n: Integers) -> np.ndarray:
     return losses
 
 
-def doubtful_n(graph: Graph, undecided: Undecided) -> Integers:
+def doubtful_n(undecided: Undecided) -> Integers:
     """Count the uncertain arcs by scenario."""
     scenario = undecided.scenario[undecided.head]
-    doubtful = scenario[graph.p[undecided.arc] < 1]
+    doubtful = scenario[undecided.graph.p[undecided.arc] < 1]
     return np.bincount(doubtful, minlength=undecided.n)
 
 
-def decide(graph: Graph, undecided: Undecided, sampling: Sampling) -> Outcome:
+def decide(undecided: Undecided, sampling: Sampling) -> Outcome:
     """Decide undecided nodes: one bit per outcome if uncertain arcs are few, else per draw."""
     found = Outcome.none(undecided)
-    few = doubtful_n(graph, undecided)
+    few = doubtful_n(undecided)
     is_exact = few <= sampling.enumerate_up_to
     digits = np.maximum(few, WORD)
     for n in np.unique(digits[is_exact]).tolist():
         alike = np.flatnonzero(is_exact & (digits == n))
         for chunk in undecided.chunks(alike, ROOM >> (n + 3)):
             part, cells = undecided.select(chunk)
-            found.put(cells, chunk, _enumerated(graph, part, n, sampling))
-    draws = np.where(is_exact, 0, _draws(graph, undecided, sampling))
+            found.put(cells, chunk, _enumerated(part, n, sampling))
+    draws = np.where(is_exact, 0, _draws(undecided, sampling))
     first = np.minimum(draws, sampling.draws_least) if sampling.is_frugal else draws
-    _draw(found, graph, undecided, sampling, first)
+    _draw(found, undecided, sampling, first)
     if sampling.is_frugal:
-        imprecise = found.losses["se"] > sampling.se_max * graph.weight.sum()
-        _draw(found, graph, undecided, sampling, np.where(imprecise, draws, 0))
+        imprecise = found.losses["se"] > sampling.se_max * undecided.graph.weight.sum()
+        _draw(found, undecided, sampling, np.where(imprecise, draws, 0))
     return found
 
 
 def _draw(
-    found: Outcome,
-    graph: Graph,
-    undecided: Undecided,
-    sampling: Sampling,
-    draws: Integers,
+    found: Outcome, undecided: Undecided, sampling: Sampling, draws: Integers
 ) -> None:
     """Enter the outcome of scenarios by so many draws each; those of none stay as they are."""
+    deepest = int(undecided.graph.depth.max(initial=0))
     for n in np.unique(draws[draws > 0]).tolist():
         alike = np.flatnonzero(draws == n)
-        deepest = int(graph.depth.max(initial=0))
         room = max(ROOM // (n // 8 + 1), deepest * CELLS_A_STEP)
         if undecided.is_shared:
             room *= ROOMS
         for chunk in undecided.chunks(alike, room):
             part, cells = undecided.select(chunk)
-            found.put(cells, chunk, _drawn(graph, part, n, sampling))
+            found.put(cells, chunk, _drawn(part, n, sampling))
 
 
-def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
+def _draws(undecided: Undecided, sampling: Sampling) -> Integers:
     """Return the draws needed for a small standard error: few where little can be reached."""
-    total = total_weight(graph.weight)
-    share = weight_of(graph, undecided, np.ones(len(undecided.node))) / total
+    share = undecided.weight() / total_weight(undecided.graph.weight)
     # the standard deviation of a share is at most half of what can be reached
     deviation = share / 2
     enough = np.ceil((deviation / sampling.se_max) ** 2) + 1
@@ -204,11 +345,9 @@ def _draws(graph: Graph, undecided: Undecided, sampling: Sampling) -> Integers:
     return np.where(enough <= sampling.draws_least, least, sampling.draws)
 
 
-def _enumerated(
-    graph: Graph, part: Undecided, digits: int, sampling: Sampling
-) -> Outcome:
+def _enumerated(part: Undecided, digits: int, sampling: Sampling) -> Outcome:
     """Decide by every outcome of at most ``digits`` arcs in each scenario."""
-    p, row = _doubtful(graph, part, digits)
+    p, row = _doubtful(part, digits)
     width = 1 << digits
     # mask i repeats 2**i zeros and 2**i ones: bit k of it is bit i of k; the last is all ones
     masks = np.arange(width) >> np.arange(digits)[:, None] & 1 > 0
@@ -216,42 +355,43 @@ def _enumerated(
     chance = np.ones((part.n, 1))
     for each in p.T[:, :, None]:
         chance = np.concatenate([chance * (1 - each), chance * each], axis=1)
-    down = bits_of(_spread(graph, part, gates, row), width)
+    down = bits_of(_spread(part, gates, row), width)
     # sums round: chances that are equal must stay equal, for they are ranked
     likely = (down * chance[part.scenario]).sum(axis=1).round(DIGITS)
     found = Outcome.none(part)
     found.p[:] = likely
-    found.losses["loss"] = weight_of(graph, part, likely)
+    found.losses["loss"] = part.weight(likely)
     if sampling.spread:
-        weighed = down * graph.weight[part.node, None]
+        weighed = down * part.graph.weight[part.node, None]
         losses = np.zeros((part.n, width))  # in a scenario without a cell nothing is lost
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
         if len(starts):
             losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
-        ends = _middle(graph, part, losses, chance, sampling)
+        ends = _middle(part, losses, chance, sampling)
         found.losses["next_lo"], found.losses["next_hi"] = ends
     return found
 
 
-def _doubtful(graph: Graph, part: Undecided, digits: int) -> tuple[Floats, Integers]:
+def _doubtful(part: Undecided, digits: int) -> tuple[Floats, Integers]:
     """Return the chances of the uncertain arcs of each scenario, and by way its number."""
     # a certain way has the number ``digits``; a number without an arc has the chance 0
+    chance = part.graph.p[part.arc]
     scenario = part.scenario[part.head]
     ways = np.lexsort([part.arc, scenario])
-    ways = ways[graph.p[part.arc[ways]] < 1]
+    ways = ways[chance[ways] < 1]
     first = np.searchsorted(scenario[ways], np.arange(part.n))
     number = np.arange(len(ways)) - first[scenario[ways]]
     row = np.full(len(part.arc), digits)
     row[ways] = number
     p = np.zeros((part.n, digits))
-    p[scenario[ways], number] = graph.p[part.arc[ways]]
+    p[scenario[ways], number] = chance[ways]
     return p, row
 
 
-def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Outcome:
+def _drawn(part: Undecided, draws: int, sampling: Sampling) -> Outcome:
     arcs, row = part.arcs
-    p = graph.p[arcs]
-    ranks = _ranks(graph.keys[arcs], p, sampling, draws)
+    p = part.graph.p[arcs]
+    ranks = _ranks(part.graph.keys[arcs], p, sampling, draws)
     # one draw in each of equal strata: less noise than independent draws
     strata = (np.arange(sampling.draws) + 0.5) / sampling.draws
     # an arc is open in its first ranks, so that raising p closes none
@@ -259,31 +399,31 @@ def _drawn(graph: Graph, part: Undecided, draws: int, sampling: Sampling) -> Out
     rows = blocks(*ranks.shape)
     masks = [to_words(ranks[some] < open_n[some, None]) for some in rows]
     full = to_words(np.ones((1, draws), bool))
-    down = _spread(graph, part, np.vstack([*masks, full]), row)
+    down = _spread(part, np.vstack([*masks, full]), row)
     found = Outcome.none(part)
     found.losses["exact"] = False
     found.p[:] = np.bitwise_count(down).sum(axis=1) / draws
-    found.losses["loss"] = weight_of(graph, part, found.p)
+    found.losses["loss"] = part.weight(found.p)
     if sampling.spread:
-        losses = _losses(graph, part, down, draws)
+        losses = _losses(part, down, draws)
         found.losses["se"] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
         chance = np.full((1, draws), 1 / draws)
-        ends = _middle(graph, part, losses, chance, sampling)
+        ends = _middle(part, losses, chance, sampling)
         found.losses["next_lo"], found.losses["next_hi"] = ends
     return found
 
 
-def _spread(graph: Graph, part: Undecided, gates: Words, row: Integers) -> Words:
+def _spread(part: Undecided, gates: Words, row: Integers) -> Words:
     """Return the bits of each cell; the last gate is open in all outcomes."""
     shape = (len(part.node) + 1, gates.shape[1])
     down = np.zeros(shape, np.uint64)
     down[-1] = gates[-1]
-    return part.sweep(graph, down, gates, row, OUTCOMES)
+    return part.sweep(down, gates, row, OUTCOMES)
 
 
-def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
+def _losses(part: Undecided, down: Words, draws: int) -> Floats:
     """Return the weight lost by scenario and draw; nodes within one draw are not independent."""
-    weights = Weights.of(graph.weight)
+    weights = Weights.of(part.graph.weight)
     ends = np.cumsum(part.cells)
     losses = np.zeros((part.n, draws))
     for scenario, (stop, n) in enumerate(zip(ends, part.cells, strict=True)):
@@ -292,18 +432,15 @@ def _losses(graph: Graph, part: Undecided, down: Words, draws: int) -> Floats:
     return losses
 
 
-def _middle(
-    graph: Graph, part: Undecided, losses: Floats, chance: Floats, sampling: Sampling
-) -> tuple[Floats, Floats]:
+def _middle(part: Undecided, losses: Floats, chance: Floats, sampling: Sampling) -> Ends:
     """Return by scenario the interval of the loss of one failure."""
     besides = sampling.unexplained
     if besides is None:
         return middle(losses, chance, sampling.level)
-    reached = weight_of(graph, part, np.ones(len(part.node)))
-    return besides.middle(losses, chance, reached, sampling.level)
+    return besides.middle(losses, chance, part.weight(), sampling.level)
 
 
-def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
+def bounded(undecided: Undecided, *, most: bool) -> Outcome:
     """Bound the loss by uncertain arcs: by all reachable nodes, or by the most probable paths."""
     # Along one path of arcs a node fails with the product of their chances; with several,
     # more often.
@@ -312,10 +449,10 @@ def bounded(graph: Graph, undecided: Undecided, *, most: bool) -> Outcome:
     losses["exact"] = False
     losses["se"] = math.nan
     found.p[:] = 1.0
-    losses["next_hi"] = weight_of(graph, undecided, found.p)
+    losses["next_hi"] = undecided.weight(found.p)
     if not most:
         best = np.zeros(len(undecided.node) + 1)
         best[-1] = 1.0
-        found.p[:] = undecided.sweep(graph, best, graph.p, undecided.arc, CHANCES)
-    losses["loss"] = weight_of(graph, undecided, found.p)
+        found.p[:] = undecided.sweep(best, undecided.graph.p, undecided.arc, CHANCES)
+    losses["loss"] = undecided.weight(found.p)
     return found

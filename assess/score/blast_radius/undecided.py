@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -16,16 +16,19 @@ from assess.score.blast_radius.topology import Graph
 DEEP = 256  # levels: longer ways are followed arc by arc
 WAYS_AN_ARC = 32  # scenarios that share an arc, from which on they follow it together …
 SHARE = 0.25  # … where they are such a share of all
+# how a value passes an arc, and how the values that arrive are joined
+Rule = tuple[np.ufunc, np.ufunc]
 
 
 @dataclass(frozen=True, eq=False)
 class Undecided:
-    """Nodes that possibly but not certainly fail in ``n`` scenarios, and the arcs that decide it.
+    """Nodes of a graph that may fail in ``n`` scenarios or not, and the arcs that decide it.
 
     By cell, sorted: ``scenario, node``. By way, sorted by its head: ``arc``, and the cells ``tail``
     and ``head`` that it joins; a tail of -1 is down for certain.
     """
 
+    graph: Graph
     n: int
     scenario: Integers
     node: Integers
@@ -60,7 +63,8 @@ class Undecided:
         cell[scenario, open_column] = np.arange(len(scenario))
         tail = cell[scenario[head], tail[counts]].astype(np.int64)
         return cls(
-            len(certain),
+            graph,
+            n=len(certain),
             scenario=scenario,
             node=every[open_column],
             arc=arc,
@@ -73,6 +77,11 @@ class Undecided:
         """Number of cells by scenario."""
         return np.bincount(self.scenario, minlength=self.n)
 
+    def weight(self, p: Floats | float = 1.0) -> Floats:
+        """Return by scenario the weight of its cells, each times ``p``; added up in order."""
+        weighed = self.graph.weight[self.node] * p
+        return np.asarray(np.bincount(self.scenario, weighed, self.n), float)
+
     def select(self, wanted: Integers) -> tuple[Undecided, Integers]:
         """Return some scenarios, numbered anew in their order, and the positions of their cells."""
         if np.array_equal(wanted, np.arange(self.n)):
@@ -84,7 +93,8 @@ class Undecided:
         cell = np.full(len(self.node) + 1, -1)
         cell[place] = np.arange(len(place))
         ways = cell[self.head] >= 0
-        part = Undecided(
+        part = replace(
+            self,
             n=len(wanted),
             scenario=rank[self.scenario[place]],
             node=self.node[place],
@@ -101,21 +111,16 @@ class Undecided:
         yield from (part for part in np.split(wanted, ends) if len(part))
 
     def sweep(
-        self,
-        graph: Graph,
-        value: np.ndarray,
-        gate: np.ndarray,
-        row: Integers,
-        rule: tuple[np.ufunc, np.ufunc],
+        self, value: np.ndarray, gate: np.ndarray, row: Integers, rule: Rule
     ) -> np.ndarray:
         """Raise the values of the cells along the arcs until nothing changes.
 
         ``value`` is by cell; its last row is that of certainly failed nodes. ``row`` is by arc
-        the row of its ``gate``. The ``rule`` says how a value passes a gate, and how the values
-        that arrive are joined; one that arrives twice counts once. The least fixpoint is exact.
+        the row of its ``gate``. A value that arrives twice counts once, whatever
+        the ``rule``. The least fixpoint is exact.
         """
         passes, joins = rule
-        depth = graph.depth[self.node]
+        depth = self.graph.depth[self.node]
         is_long = depth.max(initial=0) > DEEP
         if len(self.arc) and (self.is_shared or is_long):
             arcs, number = self.arcs
@@ -123,7 +128,7 @@ class Undecided:
             of_arc[number] = row
             # where arcs are enumerated, each scenario numbers them for itself
             if np.array_equal(of_arc[number], row):
-                found = self._side_by_side(graph, value[-1:].ravel(), gate[of_arc], rule)
+                found = self._side_by_side(value[-1:].ravel(), gate[of_arc], rule)
                 return found.reshape(value[:-1].shape)
         order = np.argsort(depth[self.head], kind="stable")
         back = depth[self.tail] >= depth[self.head]
@@ -155,13 +160,10 @@ class Undecided:
         return np.flatnonzero(found), (np.cumsum(found) - 1)[self.arc]
 
     def _side_by_side(
-        self,
-        graph: Graph,
-        certain: np.ndarray,
-        gate: np.ndarray,
-        rule: tuple[np.ufunc, np.ufunc],
+        self, certain: np.ndarray, gate: np.ndarray, rule: Rule
     ) -> np.ndarray:
         """Follow each arc once for all scenarios; ``certain`` is the value of what fails."""
+        graph = self.graph
         arcs = self.arcs[0]
         # to some cells only closed arcs lead
         nodes = np.unique(np.hstack([graph.tail[arcs], graph.head[arcs], self.node]))
@@ -180,7 +182,7 @@ class Undecided:
         value: np.ndarray,
         gate: np.ndarray,
         row: Integers,
-        rule: tuple[np.ufunc, np.ufunc],
+        rule: Rule,
         order: Integers,
         depth: Integers,
     ) -> None:
@@ -207,7 +209,7 @@ def raise_rows(  # noqa: PLR0913, PLR0917 - arcs, and what flows along them
     head: Integers,
     gate: np.ndarray,
     flow: Integers,
-    rule: tuple[np.ufunc, np.ufunc],
+    rule: Rule,
 ) -> None:
     """Raise the values of nodes, a row each, along the arcs until nothing changes.
 
@@ -239,9 +241,3 @@ def raise_rows(  # noqa: PLR0913, PLR0917 - arcs, and what flows along them
                 joins(row, spare, out=row)
             if (row != old).any():
                 rose[node] = now
-
-
-def weight_of(graph: Graph, undecided: Undecided, p: Floats) -> Floats:
-    """Return by scenario the weight of its cells, each times ``p``; added up in order."""
-    weighed = graph.weight[undecided.node] * p
-    return np.asarray(np.bincount(undecided.scenario, weighed, undecided.n), float)

@@ -22,7 +22,7 @@ from pandas.api.types import is_numeric_dtype
 from assess import reference
 from assess.errors import AssessError
 from assess.frames import surely
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score.claims.evidence import BY_ROW, MEASURES, ClaimData, around_upgrades
 from assess.score.claims.measure import UNDECIDED, Measurement, rates_by, verdict
 from assess.score.incidents.recovery import time_to_heal

@@ -32,7 +32,7 @@ from assess.score.claims.measure import (
     worst_pulls,
 )
 from assess.score.evidence.facts import any_of, nodes
-from assess.score.incidents.exposure import (
+from assess.score.incidents import (
     ANY_CONTAINER,
     CONTAINER,
     DAY,

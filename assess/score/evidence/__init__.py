@@ -18,8 +18,7 @@ from pandas import DataFrame, Index, Series
 from assess.execution import each
 from assess.frames import surely
 from assess.inventory import Inventory
-from assess.policy import Table, rules
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table, rules
 from assess.score import Booleans, Floats
 
 How = Literal["all", "any", "share"]

@@ -15,11 +15,10 @@ from assess import frames, reference
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.score.evidence import Evidence, View, any_sign, facts
 from assess.score.evidence.facts import nodes
-from assess.score.incidents.exposure import (
+from assess.score.incidents import (
     ANY_CONTAINER,
     CONTAINER,
     HOST,

@@ -11,8 +11,8 @@ from pandas import DataFrame, Series, Timedelta, Timestamp
 
 from assess.frames import surely
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
-from assess.score.incidents.exposure import exposure, sound_incidents
+from assess.policy import Policy
+from assess.score.incidents import exposure, sound_incidents
 
 NEVER_UP = ("failed", "cancelled")  # launches that replace nothing
 BY_TIMER = "by timer"  # ends the basis of an end that a timer set

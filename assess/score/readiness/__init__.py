@@ -14,7 +14,7 @@ from pandas import DataFrame, Series
 
 from assess.errors import counted
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Floats
 from assess.score.evidence import AGAINST, Evidence, answer_checks, with_rows
 from assess.score.evidence.tables import gather

@@ -12,8 +12,7 @@ from pandas import DataFrame, Series
 
 from assess.execution import each
 from assess.inventory import Inventory
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.score import Floats, Integers
 from assess.score.evidence import Evidence, word
 

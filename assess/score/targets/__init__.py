@@ -19,13 +19,12 @@ from assess.errors import no_such
 from assess.execution import tell
 from assess.frames import Row
 from assess.inventory import Inventory
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.policy.targets import STAY, as_default, complete, with_own
 from assess.score.blast_radius.relocation import move_deltas
 from assess.score.evidence import answer_checks
 from assess.score.evidence.tables import gather
-from assess.score.incidents.exposure import exposure, in_containers
+from assess.score.incidents import exposure, in_containers
 from assess.score.readiness import DIGITS, Readiness, measure, readiness_of
 from assess.score.readiness.gates import UnknownGateWarning, judge
 from assess.score.result import Explanation, Provenance, Result, with_ends

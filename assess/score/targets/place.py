@@ -13,11 +13,10 @@ from pandas import DataFrame, Index, Series, Timestamp
 from assess import reference
 from assess.frames import surely
 from assess.inventory import Inventory
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.policy.targets import PRICES, platforms
 from assess.score.evidence import Evidence, View
-from assess.score.incidents.exposure import is_replica
+from assess.score.incidents import is_replica
 from assess.score.incidents.rates import Interval
 from assess.score.result import ENDS, with_ends
 from assess.score.upgrade_churn import pace

@@ -10,12 +10,11 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess.frames import surely
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.policy.targets import STAY
 from assess.score import Floats
 from assess.score.evidence import Evidence, combine
-from assess.score.incidents.exposure import HOST
+from assess.score.incidents import HOST
 from assess.score.readiness.gates import NOT_DECIDABLE, OPEN
 from assess.score.targets.place import (
     CPU,

@@ -18,7 +18,7 @@ from pandas import DataFrame, Index, Series
 from assess import reference
 from assess.frames import Row
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Floats
 from assess.score.blast_radius.placement import on_bases
 from assess.score.result import ENDS, Explanation, Provenance, Result, Tables, with_ends

@@ -124,8 +124,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
         parts.append(of_world(inventory, _day(by)))
     table = pd.concat(parts, ignore_index=True)
     table["certainty_order"] = table["certainty"].map(_CERTAINTY)
-    by_weight = ["certainty_order", "order", "change", "workload_id"]
-    table = table.sort_values(by_weight)
+    table = table.sort_values(["certainty_order", "order", "change", "workload_id"])
     # sorted by weight: of each subject, the gravest and latest change stays
     table = table.drop_duplicates(["workload_id", "host_id", "service_id", "subject"])
     table = table.replace({"workload_id": IDLE}, pd.NA)

@@ -21,9 +21,9 @@ from assess import reference
 from assess.errors import AssessError
 from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score.evidence.facts import NO_RUNTIME
-from assess.score.incidents.exposure import (
+from assess.score.incidents import (
     Span,
     Spans,
     sound_incidents,

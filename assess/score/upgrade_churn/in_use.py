@@ -12,7 +12,7 @@ from assess import reference
 from assess.frames import surely
 from assess.inventory import BUILD, ENDED, NO_DATA, Inventory, images_by_tag
 from assess.policy.rules import DTYPES
-from assess.score.incidents.exposure import on_docker
+from assess.score.incidents import on_docker
 from assess.score.upgrade_churn import entries
 from assess.score.upgrade_churn.entries import IDS
 from assess.score.upgrade_churn.sights import text_of
@@ -20,12 +20,10 @@ from assess.score.upgrade_churn.sights import text_of
 KUBERNETES = "kubernetes"
 KERNEL = "kernel"  # a system of hosts like a distribution, whatever that is
 WORLD = "world"  # what happens on a day, whatever runs
-_BUILD = r"-([^-]+)$"
 _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
 _TEXTS = ["version", "engine_text", "kubelet_text"]
 _SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
-_PROXY = "socket-proxy"  # ends the names of programs that pass on what an engine is asked
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
@@ -150,12 +148,14 @@ def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     alone = others.drop_duplicates(["service_id", "kind"], keep=False)
     own = own.merge(alone[["service_id", "kind", "object"]], how="left")
     own["object"] = own["object"].fillna(own["kind"])  # its workload is named
-    served = workloads.dropna(subset="service_id")[[*IDS, "version"]]
+    known = ["version", "cluster_product"]
+    served = workloads.dropna(subset="service_id")[[*IDS, *known]]
     others = others.merge(served, on="service_id", how="left")
     # an API server is at least as new as each kubelet of its cluster
-    newest = workloads.sort_values("kubelet").groupby("cluster")["version"].last()
-    of_cluster = others["cluster"].map(newest).astype("str")
-    others["version"] = others["version"].fillna(of_cluster)
+    newest = workloads.sort_values("kubelet").groupby("cluster")[known].last()
+    for name in known:
+        of_cluster = others["cluster"].map(newest[name]).astype("str")
+        others[name] = others[name].fillna(of_cluster)
     return _typed(pd.concat([own, others], ignore_index=True), "objects")
 
 
@@ -320,9 +320,9 @@ def _talks(workloads: DataFrame, calls: DataFrame) -> Series:
     # program that is made for that: NA.
     is_client = _each(reference.is_engine_client, workloads, "repository").astype(bool)
     socket = workloads["docker_sock_mounted"].astype("boolean")
-    # What asks through a proxy of the socket is answered by the same engine.
+    # What asks through a program such as docker-socket-proxy is answered by the same engine.
     may_ask = socket.fillna(value=True)
-    is_proxy = surely(workloads["program"].str.endswith(_PROXY)) & may_ask
+    is_proxy = surely(workloads["program"].str.endswith("socket-proxy")) & may_ask
     served = calls["dst_id"].isin(workloads.loc[is_proxy, "service_id"])
     callers = calls.loc[served & ~surely(calls["possible"]), "src_id"]
     is_behind = is_client & workloads["client_api"].notna()
@@ -373,7 +373,7 @@ def _hosts(inventory: Inventory) -> DataFrame:
         distro=[distro for distro, _ in systems],
         kernel_text=table["kernel"],
         kernel=_each(number_of, table, "kernel"),
-        kernel_build=table["kernel"].astype("string").str.extract(_BUILD)[0],
+        kernel_build=table["kernel"].astype("string").str.extract(r"-([^-]+)$")[0],
         cgroup=table["cgroup_version"].astype("string").str.extract("([12])")[0],
         is_cgroup_seen=table["cgroup_version"].notna(),
         libseccomp=_each(number_of, table, "libseccomp_version"),

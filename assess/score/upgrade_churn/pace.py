@@ -18,11 +18,11 @@ from assess import reference
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import any_of
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.policy.targets import RUNTIMES
 from assess.score import Floats
 from assess.score.evidence.facts import nodes
-from assess.score.incidents.exposure import (
+from assess.score.incidents import (
     HOST,
     Span,
     Spans,

@@ -9,8 +9,8 @@ from pandas import DataFrame, Series, Timestamp
 from assess import reference
 from assess.frames import surely
 from assess.inventory import ANSWERED, ENDED, Inventory
-from assess.policy.policy import Policy
-from assess.score.incidents.exposure import on_engine
+from assess.policy import Policy
+from assess.score.incidents import on_engine
 
 STILL = ("same", "rebuild")  # changes of an engine that are none
 

@@ -10,7 +10,7 @@ from pandas import DataFrame, Index, Series
 from assess.execution import tell
 from assess.frames import surely
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import sparse
 from assess.score.blast_radius.failures import Failure, ids, sample
@@ -26,7 +26,7 @@ from assess.score.blast_radius.learning import (
 from assess.score.blast_radius.topology import FAR, Element, Graph, Topology, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
-from assess.score.incidents.exposure import CONTAINER, HOST, Exposure, exposure
+from assess.score.incidents import CONTAINER, HOST, Exposure, exposure
 from assess.score.incidents.rates import jeffreys_interval
 from assess.score.result import with_ends
 from assess.score.validation import skill
@@ -362,7 +362,7 @@ def chances_in(
     for row, each in enumerate(p):
         own = graph.with_chances(each)
         undecided = Undecided.of(own, initially[[row]], reach[[row]])
-        found[row, undecided.node] = decide(own, undecided, sampling).p
+        found[row, undecided.node] = decide(undecided, sampling).p
     return found
 
 

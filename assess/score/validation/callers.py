@@ -104,7 +104,7 @@ def _expected(evidence: Failures, failure: Integers, service: Integers) -> Float
         initial = topology.initially_down(elements[rows], "point")
         ways = Undecided.of(graph, initial, _steps(topology, initial) < FAR)
         chances = initial.astype("float64")
-        chances[ways.scenario, ways.node] = bounded(graph, ways, most=False).p
+        chances[ways.scenario, ways.node] = bounded(ways, most=False).p
         pairs = slice(*np.searchsorted(row, [rows.start, rows.stop]))
         p[pairs] = chances[row[pairs] - rows.start, service[pairs]]
     return logit(p)

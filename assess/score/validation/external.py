@@ -10,7 +10,7 @@ from pandas import DataFrame
 from assess.errors import AssessError
 from assess.frames import EXTERNAL, columns
 from assess.inventory import Inventory, from_frames
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import ids
 from assess.score.validation import CHECKS

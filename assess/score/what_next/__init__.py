@@ -16,8 +16,8 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
-from assess.score.incidents.exposure import MIXED, exposure, in_containers
+from assess.policy import Policy
+from assess.score.incidents import MIXED, exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import (
     Explanation,

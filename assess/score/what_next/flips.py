@@ -20,8 +20,7 @@ from pandas import DataFrame
 
 from assess import execution
 from assess.frames import Row
-from assess.policy import Table, rules
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table, rules
 from assess.score import Booleans, Floats, Integers, Objects, readiness
 from assess.score.readiness import gates
 from assess.score.result import Result, records_by

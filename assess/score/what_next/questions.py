@@ -5,7 +5,7 @@ from pandas import DataFrame, Series
 
 from assess import frames
 from assess.inventory import Inventory
-from assess.policy.policy import Policy
+from assess.policy import Policy
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.what_next import WhatNext
 

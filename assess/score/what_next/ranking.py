@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
-from assess.policy import Table
-from assess.policy.policy import Policy
+from assess.policy import Policy, Table
 from assess.score import Booleans, Floats, Integers, Objects
-from assess.score.incidents.exposure import in_containers
+from assess.score.incidents import in_containers
 from assess.score.result import Result, with_ends
 from assess.score.what_next.labels import labels
 from assess.score.what_next.smaa import (

@@ -412,9 +412,7 @@ def _summary(
         f"{sum(mandatory.values())} mandatory places",
         f"{rules_n} rules in all",
         f"effort {effort:g}",
+        f"{failed_n} rules failed to run" * bool(failed_n),
+        named,
     ]
-    if failed_n:
-        parts.append(f"{failed_n} rules failed to run")
-    if named:
-        parts.append(named)
-    return words_of("; ".join(parts))
+    return words_of("; ".join(filter(None, parts)))

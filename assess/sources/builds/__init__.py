@@ -15,6 +15,7 @@ from assess.sources.csv_records import rows
 from assess.sources.dumps import each_dump, read_text
 from assess.sources.listing import labelled, names_of
 from assess.sources.redact import is_secret, keep_labels, kept_env, secret_names
+from assess.sources.settings import setting_text
 from assess.sources.unit import runs_as_root, telemetry_names
 from assess.sources.values import first_known, joined
 
@@ -22,7 +23,6 @@ UNREAD = "unknown"  # a list of package sources that the build brings as a file
 SCRATCH = "scratch"  # no image: nothing is pulled
 MAX_FILE_BYTES = 1 << 20
 _CALLED = ("Dockerfile", "Containerfile")
-NOTHING = "none"  # the build was read, and installs nothing of its distribution
 MAX_SOURCES = 40  # of one stage
 
 _HOST = r"https?://(?:[^/\s@\"'<>|;]*@)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})"
@@ -34,7 +34,6 @@ _URIS = Linear(rf"URIs:\s*{_HOST}")
 _PPA = Linear(r"\badd-apt-repository\s[^;&|\n]*\bppa:")
 _SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
 _PACKAGE = Linear(r"[A-Za-z0-9][\w.+-]*")  # a name, before what asks for a version
-_MARK = "\\"  # of a pattern of sed: archive\.debian\.org
 
 
 class BuildsSource(Source):
@@ -111,19 +110,18 @@ def workload_rows(build: Build, scope: str, names: Names) -> Rows:
 
 def _image(text: str | None) -> Row:
     parsed = parse_image(text or "")
-    image = text if parsed.repository else None
-    return {"image_ref": image, **parsed.columns()}
+    return {"image_ref": text if parsed.repository else None, **parsed.columns()}
 
 
 def _packages(stages: list[Stage]) -> Row:
     """Return the package sources of the stages on one base; unknown if they add own lists."""
     texts = [text for stage in stages for text in stage.texts]
     is_hidden = any(stage.copies_sources for stage in stages)
-    found = [sources_of(texts)] + [UNREAD] * is_hidden
+    done = [*named_by(texts), *done_by(texts, "setting")]
     return {
-        "package_tools": joined(done_by(texts, "tool")) or NOTHING,
-        "package_sources": joined(found),
-        "settings": joined([*named_by(texts), *done_by(texts, "setting")]),
+        "package_tools": joined(done_by(texts, "tool")) or "none",  # of its distribution
+        "package_sources": joined([sources_of(texts), UNREAD * is_hidden]),
+        "settings": setting_text(stages[-1].command, "", stages[-1].variables, done),
     }
 
 
@@ -231,7 +229,7 @@ def sources_of(texts: Iterable[str]) -> str | None:
     # Of an address only the host is kept: what else it holds may be secret.
     found: set[str] = set()
     for text in texts:
-        plain = text.replace(_MARK, "")
+        plain = text.replace("\\", "")  # sed has archive\.debian\.org
         lists = {*_LINE.findall(plain)}
         lists |= {*product(_URIS.findall(plain), _SUITES.findall(plain))}  # of deb822
         named = {host.lower() for host, _ in lists}

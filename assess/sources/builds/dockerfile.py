@@ -14,6 +14,7 @@ _HEREDOC = re.compile(r"(?<!<)<<(-?)\s*([\"']?)([A-Za-z_]\w*)\2")
 _FLAG = re.compile(r"--([\w-]+)(?:=(\S*))?\s*")
 _VARIABLE = re.compile(r"\\\$|\$(\w+)|\$\{(\w+)(?:(:?[-+?])([^{}$]*))?\}")
 _MOUNTED = re.compile(r"(?:^|,)from=([^,\s]+)")
+_LISTED = str.maketrans('[]",', "    ")  # the marks of a command that is a list
 _WITH_BODY = ("RUN", "COPY", "ADD")  # instructions that may have a heredoc
 _UNKNOWN = "\0"  # in place of a variable that nobody knows
 MAX_STAGES = 200  # of one file; more than that is no file that people write
@@ -45,6 +46,7 @@ class Stage:
     variables: Variables = field(default_factory=dict)
     labels: Variables = field(default_factory=dict)
     user: str | None = None
+    command: str = ""  # what starts
     health_checked: bool | None = None
     copies_sources: bool = False  # whether it brings lists of package sources of its own
 
@@ -163,6 +165,8 @@ def _read_instruction(build: Build, outside: Variables, found: Instruction) -> N
         case "USER":
             user = expand(found.text, stage.variables)
             stage.user = "" if _UNKNOWN in user else user
+        case "CMD" | "ENTRYPOINT":
+            stage.command += _shown(found.text, stage).translate(_LISTED)
         case "HEALTHCHECK":
             stage.health_checked = not found.text.upper().startswith("NONE")
         case "RUN":

@@ -24,7 +24,7 @@ from assess.sources.connections.sockets import Process
 from assess.sources.csv_records import rows
 from assess.sources.edges import Kind, kind_of
 from assess.sources.edges.address import Address
-from assess.sources.hosts.rows import (
+from assess.sources.hosts import (
     UNIT,
     UNIT_CONFIDENCE,
     SystemUnit,

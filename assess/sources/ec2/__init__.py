@@ -23,7 +23,7 @@ from assess.sources.aws import (
 )
 from assess.sources.base import Batch, Keyed, Name, Names, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
-from assess.sources.hosts.rows import system_of
+from assess.sources.hosts import system_of
 from assess.sources.values import (
     TextLists,
     Texts,

@@ -12,21 +12,19 @@ from assess.sources.aws import GROUP_TAG, LOGICAL_TAG, env_of, names_of, span_of
 from assess.sources.base import Batch, Name, Names, Row, Rows
 from assess.sources.csv_records import vocabulary
 from assess.sources.docker.names import ECS, container_names
-from assess.sources.ecs.definitions import (
+from assess.sources.ecs.tasks import (
     Definition,
     environment_of,
-    last_of,
-    parts_of,
-    to_definition,
-    withheld_of_overrides,
-)
-from assess.sources.ecs.tasks import (
     fargate_host,
     is_fargate,
     known_as,
+    last_of,
+    parts_of,
+    to_definition,
     to_task_activities,
     to_workloads,
     wanted_host,
+    withheld_of_overrides,
 )
 from assess.sources.ecs.template import stem_of
 from assess.sources.edges import NOWHERE, dependency_row, distinct

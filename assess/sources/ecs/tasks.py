@@ -1,8 +1,8 @@
-"""Tasks of ECS, their states, and what happened to them; Fargate provides a machine for each."""
+"""Task definitions and tasks of ECS, without any value that may be secret."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assess import frames
@@ -10,33 +10,261 @@ from assess.image_ref import as_declared, parse_image
 from assess.sources.aws import span_of
 from assess.sources.base import Names, Row, Rows
 from assess.sources.csv_records import vocabulary
-from assess.sources.ecs.definitions import (
-    Definition,
-    cpu_of,
-    environment_of,
-    last_of,
-    memory_of,
-    parts_of,
-)
+from assess.sources.edges import command_line
+from assess.sources.edges.address import may_be_address
+from assess.sources.redact import keep_labels, kept_env
 from assess.sources.replica import Replicas, replica_rows
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
+    MIB,
+    Texts,
     Words,
     by_name,
     dicts,
+    dig,
     int_of,
+    integer,
     joined,
     moment,
+    number,
     picked,
     table,
     text,
+    texts,
 )
+from assess.sources.volumes import Mount
+
+CPU_UNITS = 1024  # of one vCPU
+_VCPU = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*vcpus?\s*", re.IGNORECASE)
+_GB = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*gb\s*", re.IGNORECASE)
+_SHARED_FILES = vocabulary("ecs", "shared files")  # driver, and where its id is
+_ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<rest>.+)")
 
 _STATES = vocabulary("ecs", "states")
 _CAUSES = vocabulary("ecs", "causes")
 _REASONS = vocabulary("ecs", "reasons")  # patterns of words of AWS, before its codes
 _OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
 _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
+
+
+# ---- sizes: as the API has them, and as people register them ----
+
+
+def cpu_of(task: Row) -> float | None:
+    """Read the CPU of a task [cores]: in units, or as people register it, ``.5 vCPU``."""
+    value = task.get("cpu")
+    amount = _VCPU.fullmatch(value) if isinstance(value, str) else None
+    if amount:
+        return number(amount[1]) or None
+    units = number(value)
+    return units / CPU_UNITS if units else None
+
+
+def memory_of(task: Row) -> int | None:
+    """Read the memory of a task [bytes]: in MiB, or as people register it, ``1 GB``."""
+    value = task.get("memory")
+    amount = _GB.fullmatch(value) if isinstance(value, str) else None
+    mib = (number(amount[1]) or 0) * 1024 if amount else number(value)
+    return round(mib * MIB) if mib else None
+
+
+def parts_of(arn: Any, *path: str) -> Texts:
+    """Split an ARN into region, account and rest; any other text is all rest."""
+    written = text(arn, *path)
+    if parts := _ARN.fullmatch(written):
+        return parts.groupdict()
+    return {"region": "", "account": "", "rest": written}
+
+
+def last_of(arn: Any, *path: str) -> str:
+    """Return the last part of an ARN, which is the name or id itself."""
+    return parts_of(arn, *path)["rest"].rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One task definition, redacted."""
+
+    family: str
+    main: str  # name of the first essential container, for which the others are there
+    unit: Unit  # without names
+    labels: Texts  # of the main container, those that may pass
+    needs: tuple[tuple[str, str, str], ...]  # container, evidence, condition
+    revision: int
+    is_active: bool
+    is_fargate: bool  # whether it can run nowhere else
+    redacted_n: int
+
+
+def to_definition(raw: Row) -> Definition:
+    """Read a task definition; of secrets only names pass, of addresses only hosts and ports."""
+    containers = dicts(raw, "containerDefinitions")
+    essential = [c for c in containers if c.get("essential") is not False]
+    main = table(essential or containers, 0)
+    return Definition(
+        family=text(raw, "family"),
+        main=text(main, "name"),
+        unit=_to_unit(raw, containers, main),
+        labels=keep_labels(main.get("dockerLabels"))[0],
+        needs=tuple(_needs(containers, text(main, "name"))),
+        revision=integer(raw, "revision") or 0,
+        is_active=text(raw, "status") in ("", "ACTIVE"),
+        is_fargate=texts(raw, "requiresCompatibilities") == ["FARGATE"],
+        redacted_n=sum(map(_withheld_n, containers))
+        - len(kept_env(environment_of(main))),
+    )
+
+
+def environment_of(container: Row, key: str = "environment") -> Texts:
+    """Return names and values of an environment, for use inside the source only."""
+    pairs = dicts(container, key)
+    values = {text(pair, "name"): text(pair, "value") for pair in pairs}
+    values.pop("", None)
+    return values
+
+
+def withheld_of_overrides(task: Row) -> int:
+    """Count the values that the overrides of a task hold: variables and arguments."""
+    overrides = dicts(task, "overrides", "containerOverrides")
+    return sum(
+        len(environment_of(o)) + len(texts(o, "command")) + _len(o, "environmentFiles")
+        for o in overrides
+    )
+
+
+def _len(payload: Row, *path: str) -> int:
+    value = dig(payload, *path)
+    return len(value) if isinstance(value, list | dict) else 0
+
+
+def _withheld_n(container: Row) -> int:
+    lists = ("command", "entryPoint", "environmentFiles", "secrets")
+    withheld_n = sum(_len(container, key) for key in lists)
+    withheld_n += _len(container, "logConfiguration", "options")
+    withheld_n += _len(container, "logConfiguration", "secretOptions")
+    # The first word of a check is CMD, CMD-SHELL or NONE.
+    withheld_n += max(0, _len(container, "healthCheck", "command") - 1)
+    withheld_n += bool(container.get("repositoryCredentials"))
+    withheld_n += keep_labels(container.get("dockerLabels"))[1]
+    return withheld_n + len(environment_of(container))
+
+
+def _to_unit(raw: Row, containers: Rows, main: Row) -> Unit:
+    """Read a definition: its main container, and the others beside it."""
+    others = [container for container in containers if container is not main]
+    ended = {
+        text(need, "containerName")
+        for container in containers
+        for need in dicts(container, "dependsOn")
+        if text(need, "condition") in ("COMPLETE", "SUCCESS")
+    }
+    beside = []
+    for container in others:
+        unit = _of_container(raw, container)
+        role = "init" if unit.container in ended else "sidecar"
+        beside.append(replace(unit, role=role))
+    unit = _of_container(raw, main)
+    cpu = cpu_of(raw)  # of a task: of all of its containers together
+    memory = memory_of(raw)
+    if cpu:
+        unit, beside = _shared(unit, beside, "cpu_request", cpu)
+    if memory:
+        unit, beside = _shared(unit, beside, "memory_request_bytes", memory)
+    checks = (texts(c, "healthCheck", "command")[:1] for c in containers)
+    return replace(
+        unit,
+        role="main" if others else None,
+        beside=tuple(beside),
+        memory_limit_bytes=unit.memory_limit_bytes or memory,
+        cpu_limit=cpu,
+        caps_added=tuple(
+            {cap for part in (unit, *beside) for cap in part.caps_added or ()}
+        ),
+        health_checked=any(first not in ([], ["NONE"]) for first in checks),
+    )
+
+
+def _shared(
+    main: Unit, beside: list[Unit], column: str, whole: Any
+) -> tuple[Unit, list[Unit]]:
+    """Share the size of a task among its containers: what the others reserve is not the main's."""
+    changes: Rows = [{column: getattr(part, column) or 0} for part in beside]
+    others = [replace(p, **change) for p, change in zip(beside, changes, strict=True)]
+    reserved = sum(getattr(part, column) for part in others if part.role != "init")
+    rest: Row = {column: max(whole - reserved, 0)}
+    return replace(main, **rest), others
+
+
+def _of_container(raw: Row, container: Row) -> Unit:
+    cpu = integer(container, "cpu")  # a share, which is no limit
+    volumes = by_name(raw, "volumes")
+    linux = table(container, "linuxParameters")
+    required = dicts(container, "resourceRequirements")
+    cards = [entry for entry in required if text(entry, "type") == "GPU"]
+    restarts = dig(container, "restartPolicy", "enabled")
+    policies = {True: "always", False: "no"}
+    # A reference to a secret counts as a variable without a value.
+    secrets = {text(secret, "name"): "" for secret in dicts(container, "secrets")}
+    secrets.pop("", None)
+    own = picked(container, "ecs container")
+    return Unit(
+        platform="ecs",
+        **picked(raw, "ecs definition"),
+        **own,
+        environment=tuple((secrets | environment_of(container)).items()),
+        texts=command_line(container, "entryPoint", "command"),
+        unread=(
+            *(f"variable {secret}" for secret in secrets if may_be_address(secret)),
+            *["environment files"] * bool(_len(container, "environmentFiles")),
+        ),
+        ports=tuple(ports_of(dicts(container, "portMappings"))),
+        mounts=tuple(_mounts(container, volumes)),
+        memory_unlimited=not (own["memory_limit_bytes"] or memory_of(raw)),
+        cpu_request=cpu / CPU_UNITS if cpu else None,
+        devices_n=len(dicts(linux, "devices")) + len(cards),
+        restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
+    )
+
+
+def _mounts(container: Row, volumes: dict[str, Row]) -> Iterator[Mount]:
+    for point in dicts(container, "mountPoints"):
+        volume = volumes.get(text(point, "sourceVolume"), {})
+        yield replace(
+            _source(volume),
+            target=text(point, "containerPath"),
+            is_writable=point.get("readOnly") is not True,
+        )
+    for tmpfs in dicts(container, "linuxParameters", "tmpfs"):
+        yield Mount(target=text(tmpfs, "containerPath"), type="tmpfs")
+
+
+def _source(volume: Row) -> Mount:
+    """Read what is behind a volume; it has a name only where it outlives the task."""
+    name = text(volume, "name")
+    for key, words in _SHARED_FILES.items():
+        if isinstance(volume.get(key), dict):
+            driver, identity = words.split()
+            system = last_of(volume, key, identity) or name
+            return Mount("", "volume", volume=system, driver=driver, is_remote=True)
+    if volume.get("configuredAtLaunch") is True:
+        # each task has one of its own
+        return Mount("", "volume", volume=name, driver="ebs", shared_as="")
+    if path := text(volume, "host", "sourcePath"):
+        return Mount("", "bind", source=path)
+    docker = table(volume, "dockerVolumeConfiguration")
+    shared = name if docker.get("scope") == "shared" else None
+    driver = text(docker, "driver")
+    return Mount("", "volume", volume=shared or None, driver=driver or None)
+
+
+def _needs(containers: Rows, main: str) -> Iterator[tuple[str, str, str]]:
+    for container in containers:
+        names = [link.partition(":")[0] for link in texts(container, "links")]
+        found = [(name, "ecs-link", "") for name in names]
+        for need in dicts(container, "dependsOn"):
+            name = text(need, "containerName")
+            found.append((name, "ecs-depends-on", text(need, "condition")))
+        yield from (need for need in found if need[0] not in ("", main))
 
 
 def to_workloads(
@@ -73,7 +301,7 @@ def to_workloads(
     workloads, mounts = replica_rows(unit, replica | {"host_id": host_id or key}, own)
     workloads[0]["name"] = main or None
     for row in workloads:
-        row |= {"host_id": host_id, **_of_container(containers, row["name"])}
+        row |= {"host_id": host_id, **_end_of(containers, row["name"])}
     return workloads, mounts
 
 
@@ -82,7 +310,7 @@ def _digest(containers: Row, name: Any) -> Row:
     return {"image_digest": digest} if digest else {}
 
 
-def _of_container(containers: Row, name: Any) -> Row:
+def _end_of(containers: Row, name: Any) -> Row:
     """Return the digest of one container, and its end: the others may run on."""
     container = table(containers, name)
     if text(container, "lastStatus") != "STOPPED":

@@ -22,7 +22,7 @@ from assess.sources.dumps import (
     is_hidden,
     read_text,
 )
-from assess.sources.hosts.rows import (
+from assess.sources.hosts import (
     Package,
     PlainHost,
     SystemUnit,

@@ -11,7 +11,7 @@ from assess.sources.docker.payload import short as short_id
 from assess.sources.docker.rows import to_batch as to_docker_batch
 from assess.sources.dumps import cover_others, files_below, read_json
 from assess.sources.failure import HINTS
-from assess.sources.hosts.rows import (
+from assess.sources.hosts import (
     Package,
     PlainHost,
     SystemUnit,

@@ -7,13 +7,12 @@ from itertools import islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import Cells, lookup, read_records
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
 from assess.sources.http import open_web
-from assess.sources.incidents.api import Request
 from assess.sources.incidents.reader import (
     HEADERS,
     Reader,
@@ -33,6 +32,7 @@ from assess.sources.incidents.tools import (
     PAGERDUTY,
     TOOLS,
     Names,
+    Request,
     Table,
     Tool,
     incidents_in,

@@ -19,7 +19,7 @@ from pandas import Timedelta
 
 from assess import frames
 from assess.linear import Linear, any_of
-from assess.policy.policy import Policy, load_policy
+from assess.policy import Policy, load_policy
 from assess.sources.base import Name, Names, Row, Rows
 from assess.sources.csv_records import Cells, header_of, headers, lookup, rows, vocabulary
 from assess.sources.incidents.times import (

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import chain, count
 from pathlib import Path
 
 from assess.errors import ConfigError
@@ -99,21 +100,23 @@ class Service:
         return service
 
     @property
+    def bearing(self) -> list[tuple[str, Name]]:
+        """Sources that bear it, and the names by which they do."""
+        return [named for named, bears in self.names.items() if bears]
+
+    @property
     def sources(self) -> set[str]:
         """Sources that bear it."""
-        return {source for (source, _), bears in self.names.items() if bears}
+        return {source for source, _ in self.bearing}
 
     @cached_property
     def best(self) -> Name:
         """Most trusted name that creates it, once all are known; the earlier source wins ties."""
-        bearing = [name for (_, name), bears in self.names.items() if bears]
-        return max(bearing, key=lambda name: name.confidence)
+        return max((name for _, name in self.bearing), key=lambda name: name.confidence)
 
     def bears(self, name: Name) -> bool:
         """Whether rows bear the service by a name of the same spelling."""
-        wanted = slug(leaf(name))
-        bearing = [other for (_, other), bears in self.names.items() if bears]
-        return any(slug(leaf(other)) == wanted for other in bearing)
+        return slug(leaf(name)) in {slug(leaf(other)) for _, other in self.bearing}
 
 
 class Identity:
@@ -290,16 +293,13 @@ def _give_ids(services: list[Service]) -> None:
         if plain := only(group) or only(joinable):
             plain.service_id = name
     taken = {service.service_id for service in services}
-    tried: dict[str, int] = defaultdict(lambda: 1)  # last number by name
     for service in services:
         if not service.service_id:
             wanted = _qualified(service)
-            n = tried[wanted]
-            while (text := f"{wanted}~{n}" if n > 1 else wanted) in taken:
-                n += 1
-            tried[wanted] = n
-            taken.add(text)
-            service.service_id = text
+            numbered = (f"{wanted}~{n}" for n in count(2))
+            free = (name for name in chain([wanted], numbered) if name not in taken)
+            service.service_id = next(free)
+            taken.add(service.service_id)
 
 
 def _qualified(service: Service) -> str:

@@ -21,6 +21,7 @@ NONE = ";"  # a list that is known to be empty; an empty cell is unknown
 _EXAMPLE_CHARS = 160
 _COUNTS = ("expected", "rows", "ambiguous_n", "unmapped_n")
 _UNSURE = "name services in the identity map, or label them assess.service"
+_JOINED_BY = "{alias} and {service_id} may be one: in the identity map, {alias},{service_id} joins them"
 # Columns in which two sources may differ without one of them being wrong, such as the start of
 # a task and of its container.
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
@@ -46,9 +47,8 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
         for frame, unresolved in batch.rows.items():
             resolved = (resolver.row(frame, label, row) for row in unresolved)
             rows[frame] += [row for row in resolved if row]
-    _add_services(rows, resolver)
     tables = {}
-    notes = resolver.coverage()
+    notes = _add_services(rows, resolver) + resolver.coverage()
     for frame, listed in rows.items():
         notes += _unknown(frame, listed)
         is_asked_for = any(frame in batch.rows for _, batch in batches)
@@ -58,8 +58,8 @@ def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], 
     return tables, notes + _drop_dangling(tables)
 
 
-def _add_services(rows: Lists, resolver: _Resolver) -> None:
-    """Add the rows of services and aliases that follow from identity."""
+def _add_services(rows: Lists, resolver: _Resolver) -> Rows:
+    """Add the rows of services and aliases that follow from identity; return coverage rows."""
     services = resolver.identity.services
     # The first row of a key wins: names count after those of sources, and a snapshot, carried
     # or read, tells itself how its ids were found.
@@ -75,8 +75,13 @@ def _add_services(rows: Lists, resolver: _Resolver) -> None:
     if any(r.get("service_id") == UNASSIGNED for frame in BEARING for r in rows[frame]):
         unassigned = {"identity_rule": "unassigned", "identity_confidence": 0.0}
         rows["services"].append({"service_id": UNASSIGNED, **unassigned})
-    rows["service_aliases"] += resolver.identity.aliases()
-    rows["service_aliases"] += resolver.identity.suggestions(resolver.unresolved)
+    suggested = resolver.identity.suggestions(resolver.unresolved)
+    rows["service_aliases"] += resolver.identity.aliases() + suggested
+    # names that are equal in two namespaces: only a person may join them
+    equal = [row for row in suggested if row["confidence"] == 1]
+    note: Row = {"source": "identity", "scope": "services", "call": "similar"}
+    note |= {"status": "partial", "ambiguous_n": len(equal)}
+    return [note | {"hint": _JOINED_BY.format(**row)} for row in equal[:1]]
 
 
 def _identify(batches: Batches, rules: Rules) -> Identity:

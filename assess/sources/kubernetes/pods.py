@@ -27,7 +27,6 @@ from assess.sources.values import (
     moment,
     number,
     picked,
-    quantity,
     table,
     text,
     texts,
@@ -106,7 +105,7 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     ]
     policy = text(spec, "restartPolicy") or "Always"  # the default of Kubernetes
     grace = number(spec.get("terminationGracePeriodSeconds", _GRACE_S))
-    is_checked = any(container.get(probe) for probe in _PROBES)
+    own = picked(container | {"pod": spec}, "kubernetes container")
     return Unit(
         platform="kubernetes",
         image="" if is_placeholder(image) else image,
@@ -117,15 +116,16 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         ports=tuple(ports_of(dicts(container, "ports"))),
         user=_user(table(spec, "securityContext") | table(container, "securityContext")),
         mounts=tuple(_mounts(spec, container, namespace, material)),
-        memory_unlimited=quantity(limits, "memory") is None,
+        memory_unlimited=own["memory_limit_bytes"] is None,
         **picked(spec, "kubernetes pod"),
         # where only a limit is declared, as much is reserved
-        **picked(container, "kubernetes container"),
+        **own,
         devices_n=len(dicts(container, "volumeDevices"))
+        + len(dicts(container, "resources", "claims"))
         + sum("gpu" in name for name in limits),
         restart_policy=RESTARTS.get(policy) if container else None,
         stop_timeout_s=grace if container else None,
-        health_checked=True if is_checked else None,
+        health_checked=any(map(container.get, _PROBES)) or None,
         config_external=True if _has_config_outside(spec, container) else None,
         role=role,
     )

@@ -1,5 +1,7 @@
 """Cloud Run and Container Apps: services whose hosts and runtime a provider runs, from dumps."""
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Hashable
 from types import ModuleType
@@ -63,3 +65,12 @@ class ContainerAppsSource(ManagedSource):
     )
     wrappers = ("value",)
     platform = container_apps
+
+    def sort(self, document: Any) -> Sorted:
+        """Sort descriptions with the keys of the API: Azure's SDK writes ``max_replicas``."""
+        written = json.dumps(document, default=str)
+        yield from super().sort(json.loads(written, object_hook=_with_api_keys))
+
+
+def _with_api_keys(values: Row) -> Row:
+    return {re.sub(r"_(.)", lambda m: m[1].upper(), k): v for k, v in values.items()}

@@ -19,6 +19,7 @@ from assess.sources.values import (
     dicts,
     dig,
     integer,
+    is_true,
     leaf,
     picked,
     quantity,
@@ -105,7 +106,9 @@ def _to_app(item: Row, revisions: Rows, *, is_job: bool) -> App:
     if is_job:  # a job has executions, which have tasks
         inner = table(pod, "template")
         pod = table(inner, "spec") or inner
-    unit = _with_pod(pod, notes, is_job=is_job)
+    is_pool = "/workerPools/" in text(item, "name") or item.get("kind") == "WorkerPool"
+    # what is no pool takes requests, on port 8080 unless it names another
+    unit = _with_pod(pod, notes, is_job=is_job, is_web=not is_pool)
     least, most = _scale(item, notes)
     labels = table(item, "metadata", "labels") or table(item, "labels")
     is_kept = _is_ready(item) and not is_job
@@ -158,12 +161,11 @@ def _is_ready(item: Row) -> bool:
 
 def _is_public(item: Row) -> bool | None:
     """Return whether customers reach it; None where callers may have to identify themselves."""
-    ingress = picked(item, "cloud run setting")["ingress"]
-    if ingress in _INSIDE:
+    own = picked(item, "cloud run setting")
+    if own["ingress"] in _INSIDE:
         return False
-    is_open = item.get("invokerIamDisabled") is True
-    is_open |= text(_notes(item), f"{_RUN}invoker-iam-disabled") == "true"
-    return True if is_open and ingress in ("all", "INGRESS_TRAFFIC_ALL") else None
+    is_for_all = own["ingress"] in ("all", "INGRESS_TRAFFIC_ALL")
+    return True if is_for_all and is_true(own["open"]) else None
 
 
 def _hosts(item: Row) -> Iterator[str]:
@@ -174,7 +176,7 @@ def _hosts(item: Row) -> Iterator[str]:
     yield from dict.fromkeys(filter(None, hosts))
 
 
-def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
+def _with_pod(pod: Row, notes: Row, *, is_job: bool, is_web: bool) -> Unit:
     """Read the containers of a replica; the one with a port takes the requests."""
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
@@ -187,15 +189,14 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool) -> Unit:
     ]
     unit = _to_unit(main, volumes)
     socket = Mount("/cloudsql", "cloudsql", source_class="socket")
-    sockets = [socket] if _instances(notes) else []
     checked = any(map(_is_checked, containers))
     return to_replica(
         unit,
         beside,
         is_job=is_job,
-        is_web=bool(dicts(main, "ports")),
+        is_web=is_web,
         retries=integer(pod, "maxRetries"),
-        mounts=(*unit.mounts, *sockets),
+        mounts=unit.mounts + (socket,) * bool(_instances(notes)),
         health_checked=None if is_job else checked,
     )
 
@@ -231,38 +232,24 @@ def _with_volume(mount: Mount, volume: Row) -> Mount:
         return replace(mount, type="cloudsql", source_class="socket")
     if isinstance(volume.get("emptyDir"), dict):  # always in memory
         return replace(mount, type="tmpfs")
-    nfs = table(volume, "nfs")
-    is_writable = mount.is_writable and nfs.get("readOnly") is not True
-    if nfs:
-        export = export_id(text(nfs, "server"), text(nfs, "path"))
-        name = text(volume, "name")
-        return replace(
-            mount,
-            type="volume",
-            volume=name,
-            driver="nfs",
-            shared_as=export,
-            is_remote=True,
-            is_writable=is_writable,
-        )
-    bucket, is_readonly = _bucket(volume)
+    own = picked(volume, "cloud run volume")
+    driver = None
+    export = None
+    if volume.get("nfs"):
+        driver = "nfs"
+        export = export_id(own["server"], own["path"])
+    elif bucket := own["bucket"]:
+        driver = "gcs"
+        export = f"gcs/{bucket}"
     return replace(
         mount,
         type="volume",
-        volume=bucket or text(volume, "name") or None,
-        driver="gcs" if bucket else None,
-        shared_as=f"gcs/{bucket}" if bucket else None,
+        volume=own["bucket"] or own["name"],
+        driver=driver,
+        shared_as=export,
         is_remote=True,
-        is_writable=is_writable and not is_readonly,
+        is_writable=mount.is_writable and own["read_only"] is not True,
     )
-
-
-def _bucket(volume: Row) -> tuple[str, bool]:
-    """Return the bucket behind a volume, and whether it may only be read; empty for none."""
-    csi = table(volume, "csi")
-    named = text(volume, "gcs", "bucket") or text(csi, "volumeAttributes", "bucketName")
-    is_readonly = dig(volume, "gcs", "readOnly") is True or csi.get("readOnly") is True
-    return named, is_readonly
 
 
 def _instances(notes: Row) -> list[str]:
@@ -276,11 +263,10 @@ def _stores(pod: Row, notes: Row) -> Iterator[str]:
     for volume in dicts(pod, "volumes"):
         for instance in texts(volume, "cloudSqlInstance", "instances"):
             yield f"cloudsql/{instance}"
-        bucket, _ = _bucket(volume)
-        if bucket:
+        own = picked(volume, "cloud run volume")
+        if bucket := own["bucket"]:
             yield f"gcs/{bucket}"
-        if server := text(volume, "nfs", "server"):
-            yield server
+        yield from filter(None, [own["server"]])
 
 
 def _deploys(revisions: Rows) -> Iterator[Deploy]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from assess.sources.aws import AwsSource, Place
 from assess.sources.aws.place import expect
 from assess.sources.base import Row, Rows
-from assess.sources.hosts.rows import (
+from assess.sources.hosts import (
     Package,
     PlainHost,
     is_of_interest,

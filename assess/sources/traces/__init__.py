@@ -185,12 +185,8 @@ def _read(asked: Asked) -> Rows:
             if of_traces := spans_in(values):
                 spans += call.take(of_traces)
                 continue
-            more, unmapped_n = to_links(values, is_failed="failed" in file.stem)
+            more = _checked(values, call, is_failed="failed" in file.stem)
             links += call.take(more)
-            call.count(unmapped_n=unmapped_n)
-            problem = next(filter(None, map(_problem, values)), None)
-            if problem and not more:
-                call.status("parse_error", problem)
     made = (_link_of_call(caller, callee) for caller, callee in calls_of(spans))
     return [*links, *filter(None, made)]
 
@@ -302,11 +298,11 @@ class TracesSource(Source):
 
 def _checked(values: list[Any], call: Call, *, is_failed: bool = False) -> Rows:
     """Return the links of an answer; one of another shape is an error."""
-    problem = next(filter(None, map(_problem, values)), None)
-    if problem:
-        raise DumpError(problem)
     links, unmapped_n = to_links(values, is_failed=is_failed)
     call.count(unmapped_n=unmapped_n)
+    problem = next(filter(None, map(_problem, values)), None)
+    if problem and not links:
+        raise DumpError(problem)
     return links
 
 

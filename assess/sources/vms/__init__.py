@@ -20,7 +20,7 @@ from assess.sources.dumps import (
     read_json,
     read_text,
 )
-from assess.sources.hosts.rows import seen, to_batch
+from assess.sources.hosts import seen, to_batch
 from assess.sources.listing import lose
 from assess.sources.values import Texts, dicts
 from assess.sources.vms.machines import (

@@ -7,7 +7,7 @@ from functools import partial
 
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, lookup, rows, vocabulary
-from assess.sources.hosts.rows import PlainHost, filled, system_of
+from assess.sources.hosts import PlainHost, filled, system_of
 from assess.sources.values import (
     MIB,
     cell,
@@ -185,13 +185,17 @@ def of_azure(entry: Row, place: str) -> Machine:
     return machine(text(entry, "name"), place, facts)
 
 
+_NO_VERSION = re.compile(r"gen\d|x86_64|arm64|0001-com")  # in names of images
+
+
 def _azure_system(entry: Row) -> Row:
     """Name the system by the image; for a custom image, only its family is known."""
     family = text(entry, "storageProfile", "osDisk", "osType").lower()
     known = {"os_family": family} if family in ("linux", "windows") else {}
     image = "storageProfile", "imageReference"
     offer = text(entry, *image, "offer").lower()
-    number = re.search(r"\d+(?:[._]\d+)*", text(entry, *image, "sku"))
+    words = _NO_VERSION.sub("", f"{text(entry, *image, 'sku').lower()} {offer}")
+    number = re.search(r"\d+(?:[._]\d+)*", words)
     version = number[0].replace("_", ".") if number else ""
     for word in _OFFERS:
         if word in offer:

@@ -9,7 +9,7 @@ import pytest
 import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.backtest import (
     BOTH,
     NONE,

@@ -294,7 +294,7 @@ def test_what_only_closed_ways_lead_to_stays_up_by_every_way_of_counting(arcs, n
     with pytest.MonkeyPatch.context() as patch:
         for name, value in names.items():
             patch.setattr(f"assess.score.blast_radius.undecided.{name}", value)
-        found = decide(graph, undecided, EXACT)
+        found = decide(undecided, EXACT)
     assert found.p.tolist() == [arcs.get((0, node), 0.0) for node in range(1, nodes)]
 
 

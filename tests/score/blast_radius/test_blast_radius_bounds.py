@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 
 POLICY = load_policy().replace(

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
-from assess.score.blast_radius.edges import edges
+from assess.policy import load_policy
+from assess.score.blast_radius.topology import edges
 
 POLICY = load_policy()
 KINDS = list(POLICY["edges"])

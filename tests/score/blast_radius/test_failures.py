@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score import validation
 from assess.score.blast_radius import failures as observed
 from assess.score.blast_radius.topology import build_topology
-from assess.score.incidents.exposure import exposure
+from assess.score.incidents import exposure
 from assess.score.validation import skill
 from assess.score.validation.skill import Judged
 

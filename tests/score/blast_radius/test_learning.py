@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import beta
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import (
     Failures,

@@ -7,10 +7,10 @@ import pytest
 from failing_fleet import failing_fleet
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import ids
-from assess.score.blast_radius.one_failure import POINTS, Besides, Unexplained, middle
+from assess.score.blast_radius.uncertain import POINTS, Besides, Unexplained, middle
 
 
 def ends_of(losses, chance, level=0.9):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.result import most_probable_path, path_text
 from assess.score.blast_radius.topology import build_topology

@@ -6,7 +6,7 @@ from readiness_fleet import Fleet
 
 from assess.figures import fall
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.placement import frozen, placement
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius import relocation
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.placement import needed

@@ -10,12 +10,16 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius import topology
 from assess.score.blast_radius.blast_radius import score_blast_radius
-from assess.score.blast_radius.edges import edge_evidence, edges
 from assess.score.blast_radius.placement import frozen, image_names, needed
-from assess.score.blast_radius.topology import build_topology, criticality
+from assess.score.blast_radius.topology import (
+    build_topology,
+    criticality,
+    edge_evidence,
+    edges,
+)
 
 POLICY = load_policy()
 AT = "2026-09-30"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.readiness import score_readiness
 from assess.sources.answers import AnswersSource
 from assess.sources.base import Batch, Name

@@ -5,7 +5,7 @@ import pytest
 from readiness_fleet import AT, Fleet, together
 
 from assess import frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.evidence import answer_checks
 from assess.score.evidence.tables import gather
 

@@ -4,7 +4,7 @@ import pytest
 from readiness_fleet import Fleet
 
 from assess.errors import PolicyError
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.readiness import score_readiness
 
 POLICY = load_policy()

@@ -6,8 +6,7 @@ import pytest
 from readiness_fleet import AT, WORKLOAD, Fleet
 
 from assess.inventory import from_frames
-from assess.policy import rules
-from assess.policy.policy import load_policy
+from assess.policy import load_policy, rules
 from assess.score.evidence import any_sign, combine
 from assess.score.evidence.facts import nodes
 from assess.score.evidence.tables import gather

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import assess
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.incidents.recovery import (
     heal_times,
     incident_minutes,

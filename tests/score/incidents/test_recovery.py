@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
-from assess.score.incidents.exposure import exposure, sound_incidents
+from assess.policy import load_policy
+from assess.score.incidents import exposure, sound_incidents
 from assess.score.incidents.recovery import (
     closed_by_timer,
     heal_table,

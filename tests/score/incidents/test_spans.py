@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assess.score.incidents.exposure import (
+from assess.score.incidents import (
     are_inside,
     clipped,
     days_in,

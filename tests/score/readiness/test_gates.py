@@ -8,7 +8,7 @@ import pytest
 from readiness_fleet import WORKLOAD, Fleet, together
 
 from assess.errors import DataError
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.readiness import gates, score_readiness
 
 POLICY = load_policy()

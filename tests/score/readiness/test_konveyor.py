@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assess.config import data_path
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.readiness import score_readiness
 from assess.score.readiness.konveyor import compare, confidence, risk
 from assess.snapshot import load

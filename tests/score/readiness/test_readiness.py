@@ -15,7 +15,7 @@ from assess import frames
 from assess.config import data_path
 from assess.errors import AssessError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score import readiness
 from assess.score.readiness import could_move, score_readiness
 from assess.snapshot import load

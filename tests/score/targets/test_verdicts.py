@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.incidents.rates import Interval
 from assess.score.targets import wanted
 from assess.score.targets.place import HOURS, Past, cost, host_rate, upgrade_hours

@@ -290,6 +290,26 @@ def test_an_object_of_no_service_is_asked_at_the_version_of_its_cluster(
     assert table["host_id"].isna().all()
 
 
+@pytest.mark.parametrize(
+    ("kubelet", "api", "expected"),
+    [
+        ("v1.31.5+k3s1", "traefik.containo.us/v1alpha1", {"K8S-k3s-traefik-3": "may"}),
+        ("v1.31.5+k3s1", "traefik.io/v1alpha1", {}),
+        ("v1.31.5", "traefik.containo.us/v1alpha1", {}),
+    ],
+)
+def test_an_object_that_only_what_a_distribution_brings_along_reads(
+    kubelet, api, expected
+):
+    route = {"object_id": "r1", "cluster": "c1", "kind": "IngressRoute"}
+    route["last_applied_api_version"] = api
+    engine = {"runtime": "containerd", "version": "2.0.4", "kubelet_version": kubelet}
+    found = certainties(
+        engine, "kubernetes:1.32", objects=[route], workload={"cluster": "c1"}
+    )
+    assert found == expected
+
+
 def test_each_object_of_a_cluster_is_named_with_its_place():
     applied = "policy/v1beta1"
     rules = {"cluster": "c1", "kind": "PodSecurityPolicy"}
@@ -844,7 +864,7 @@ def test_hidden_variables_may_hold_one_that_an_image_drops(known, expected):
 
 def test_every_variable_that_rules_ask_for_is_read():
     options = csv_records.lookup("settings", "option", "shown")
-    read = {name for name in options if name.startswith("env.")}
+    read = {name for name in options if name.startswith(("env.", "jvm."))}
     of_images = [row for row in ROWS if row["product"] not in (*PRODUCTS, "world")]
     conditions = [row["condition"] for row in of_images if row["table"] == "flags"]
     named = [text for text in conditions if text.startswith("flag in [")]
@@ -1322,11 +1342,11 @@ def built(image, settings):
         ("ubuntu:22.04", "command=pin", "ubuntu:24.04", {"UBUNTU-pin": "may"}),
         (
             "ubuntu:22.04",
-            "command=list-of-jammy",
+            "list=jammy",
             "ubuntu:24.04",
             {"UBUNTU-24.04-list": "may"},
         ),
-        ("ubuntu:24.04", "command=list-of-jammy", "ubuntu:24.04", {}),
+        ("ubuntu:24.04", "list=jammy", "ubuntu:24.04", {}),
         ("ubuntu:24.04", "command=pin", "ubuntu:24.04", {}),
         ("alpine:3.18", "command=pin", "alpine:3.19", {"ALPINE-LINUX-pin": "may"}),
         # of an official image without a system in its tag the base is known by its version

@@ -9,21 +9,31 @@ from assess import collect, load_policy
 from assess.inventory import from_frames
 from assess.score.assessment import Assessment
 from assess.score.upgrade_churn import score_upgrade_churn
+from assess.score.upgrade_churn.breaking import breaks, goal_of
 
 CONFIG = '[[source]]\ntype = "builds"\npath = "ops"\n'
 
 
 @pytest.fixture
-def broken(tmp_path):
-    """Collect one Dockerfile of the service `cart`, and return what breaks by a day."""
+def collected(tmp_path):
+    """Collect one Dockerfile of the service `cart`."""
 
-    def asked(text, by="2026-11-01"):
+    def written(text):
         place = tmp_path / "ops/cart"
         place.mkdir(parents=True)
         (place / "Dockerfile").write_text(text)
         (tmp_path / "assess.toml").write_text(CONFIG)
-        inventory = collect(tmp_path / "assess.toml")
-        found = score_upgrade_churn(inventory, load_policy(), by=by)
+        return collect(tmp_path / "assess.toml")
+
+    return written
+
+
+@pytest.fixture
+def broken(collected):
+    """Collect a Dockerfile, and return what breaks by a day."""
+
+    def asked(text, by="2026-11-01"):
+        found = score_upgrade_churn(collected(text), load_policy(), by=by)
         table = found.details["breaking"]
         assert set(table["service_id"]) <= {"cart"}
         return dict(zip(table["change"], table["certainty"], strict=True))
@@ -102,6 +112,51 @@ def test_what_a_dockerfile_shows_of_its_next_build(broken, text, expected):
 
 def test_a_day_before_the_archive_closed_nothing_breaks(broken):
     assert broken("FROM debian:10\nRUN apt-get update", by="2025-01-01") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "expected"),
+    [
+        (
+            "FROM eclipse-temurin:11\nENV JAVA_OPTS=-XX:+UseConcMarkSweepGC",
+            "eclipse-temurin:17",
+            {"ECLIPSE-TEMURIN-15-machine"},
+        ),
+        (
+            'FROM eclipse-temurin:8\nCMD ["java", "-XX:MaxPermSize=1g", "-jar", "a.jar"]',
+            "eclipse-temurin:17",
+            {"ECLIPSE-TEMURIN-17-machine"},
+        ),
+        # the release before only warned
+        (
+            "FROM eclipse-temurin:8\nENV JAVA_OPTS=-XX:MaxPermSize=1g",
+            "eclipse-temurin:16",
+            set(),
+        ),
+        ("FROM php:8.5-fpm\nRUN pecl install apcu", "php:8.6", {"PHP-8.6-pecl"}),
+        ("FROM php:8.4-fpm\nRUN pecl install apcu", "php:8.5", set()),
+        (
+            'FROM mysql:8.0\nCMD ["mysqld", "--skip-ssl"]',
+            "mysql:8.4",
+            {"MYSQL-8.4-ssl"},
+        ),
+        (
+            "FROM alpine:3.20\nRUN apk add dhclient",
+            "alpine:3.21",
+            {"ALPINE-3.21-packages"},
+        ),
+        ("FROM alpine:3.20\nRUN apk add dnsmasq", "alpine:3.21", set()),
+        (
+            "FROM mcr.microsoft.com/dotnet/sdk:9.0-bookworm-slim",
+            "dotnet/sdk:10.0",
+            {"DOTNET-10-debian"},
+        ),
+        ("FROM mcr.microsoft.com/dotnet/sdk:9.0-noble", "dotnet/sdk:10.0", set()),
+    ],
+)
+def test_what_a_dockerfile_shows_of_a_new_base(collected, text, target, expected):
+    table = breaks(collected(text), [goal_of(target)])
+    assert set(table.loc[table["certainty"].eq("will"), "change"]) == expected
 
 
 def test_a_build_is_no_replica():

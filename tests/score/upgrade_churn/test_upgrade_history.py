@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import assess
 from assess import store
 from assess.errors import AssessError
-from assess.score.incidents.exposure import days_in, united
+from assess.score.incidents import days_in, united
 from assess.score.upgrade_churn import pace
 from assess.score.upgrade_churn.history import (
     NOWHERE,

@@ -10,7 +10,7 @@ import pytest
 
 import assess
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.topology import build_topology
 

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from simulated_world import average_precisions
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.blast_radius.failures import observed_failures
 from assess.score.blast_radius.learning import Failures, expit, logit
 from assess.score.blast_radius.topology import build_topology

@@ -7,7 +7,7 @@ import pytest
 from failing_fleet import failing_fleet
 
 from assess import judge_outside
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 
 POLICY = load_policy()
 EDGES = pd.DataFrame({"src_id": ["b", "c"], "dst_id": ["a", "b"]})

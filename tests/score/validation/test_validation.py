@@ -10,7 +10,7 @@ import pytest
 from failing_fleet import failing_fleet
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score import validation
 from assess.score.assessment import what_next
 from assess.score.blast_radius.blast_radius import score_blast_radius
@@ -19,7 +19,7 @@ from assess.score.blast_radius.learning import Failures
 from assess.score.blast_radius.topology import FAR, build_topology, steps
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
-from assess.score.incidents.exposure import exposure
+from assess.score.incidents import exposure
 from assess.score.validation import (
     ELEMENT,
     EVENT,
@@ -111,7 +111,7 @@ def test_chances_together_are_those_of_each_alone(fleet_and_failures):
         near = steps(fleet.matrix(), down[None], np.ones_like(down[None]))
         undecided = Undecided.of(asked, down[None], near < FAR)
         want = down.astype(float)
-        want[undecided.node] = decide(asked, undecided, sampling).p
+        want[undecided.node] = decide(undecided, sampling).p
         assert alone.tolist() == want.tolist()
     assert np.unique(found).size > 10
 

@@ -8,7 +8,7 @@ import pytest
 from readiness_fleet import some_fleet, together
 
 from assess.config import data_path
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score import readiness
 from assess.score.readiness import gates
 from assess.score.result import records_by

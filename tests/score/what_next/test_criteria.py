@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.what_next.ranking import NEEDS, criteria_table
 
 # 600 minutes, 400 hours, 30 days and 10 points of containment are full

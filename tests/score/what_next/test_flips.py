@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assess.config import data_path
 from assess.execution import working
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score import validation
 from assess.score.assessment import Assessment
 from assess.score.what_next import flips

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.what_next.labels import LABELS, SEVERITY, labels, reason
 
 SETTINGS = load_policy()["what_next"]  # move .7, pilot .3, ready 60, pilot 50

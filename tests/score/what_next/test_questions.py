@@ -7,7 +7,7 @@ import pytest
 from readiness_fleet import Fleet
 
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.assessment import what_next
 from assess.score.what_next.questions import ANSWER, COLUMNS, questions
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.what_next.ranking import CutOff, Ranking, ShortList
 from assess.score.what_next.smaa import acceptability, on_grid, simplex_weights
 

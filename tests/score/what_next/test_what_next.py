@@ -13,7 +13,7 @@ from readiness_fleet import AT, Fleet, hide, some_fleet, together
 from assess.config import data_path
 from assess.errors import AssessError, PolicyError
 from assess.inventory import from_frames
-from assess.policy.policy import load_policy
+from assess.policy import load_policy
 from assess.score.assessment import what_next
 from assess.score.what_next import budget
 from assess.score.what_next.labels import LABELS, SEVERITY
