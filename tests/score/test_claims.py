@@ -1217,10 +1217,9 @@ def test_readiness_depends_on_who_asks_where_dimensions_are_on_both_sides(ends, 
     parts = pd.DataFrame(ends, columns=["lo", "hi"]).assign(service_id="a")
     details = {"dimensions": parts}
     bar = {"what_next": {"ready_points": 60}}
-    scores = SimpleNamespace(policy=bar, readiness=SimpleNamespace(details=details))
     data = SimpleNamespace(
-        assessment=scores,
-        frame={"services": pd.DataFrame({"service_id": ["a"]})}.get,
+        assessment=SimpleNamespace(readiness=SimpleNamespace(details=details)),
+        policy=bar,
         side=pd.Series({"a": "host"}),
         level=0.9,
     )
@@ -1244,8 +1243,9 @@ def test_an_image_is_run_where_a_workload_says_so_and_may_be_where_one_is_vague(
     ).assign(source_kind="container", image_ref=pd.NA)
     inventory_of = SimpleNamespace(has=lambda _: is_listed)
     data = SimpleNamespace(
-        frame={"workloads": workloads}.get,
-        assessment=SimpleNamespace(inventory=inventory_of, policy=POLICY),
+        inventory={"workloads": workloads},
+        policy=POLICY,
+        assessment=SimpleNamespace(inventory=inventory_of),
     )
     wanted = [True, pd.NA, False if is_listed else pd.NA]
     assert _is_run(images, data).tolist() == wanted

@@ -23,6 +23,7 @@ BLOCK_CELLS = 1 << 22  # of a table that is looked at some rows at a time
 TILE = 512  # scenarios whose bits become floats together
 NARROW = 32  # times as few rows where bits become floats: they stay in the cache
 WORD_BITS = 64
+Bits = dict[int, int]  # by part or node, the scenarios in which it is down
 
 
 def sparse(
@@ -152,7 +153,7 @@ def flow_depth(nodes: int, tail: Integers, head: Integers) -> Integers:
     return np.array(depth, np.int64)
 
 
-def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
+def sweep(parts: Parts, down: Bits) -> Iterator[tuple[int, int]]:
     """Spread failures along certain arcs: yield each part that fails, in order, and its bits."""
     # ``down`` holds the scenarios in which a part fails by itself, and is emptied: bits
     # are freed once they are yielded, so memory holds only the front of the sweep.
@@ -174,7 +175,7 @@ def sweep(parts: Parts, down: dict[int, int]) -> Iterator[tuple[int, int]]:
         here = dirty.find(1, here + 1)
 
 
-def swept(parts: Parts, down: dict[int, int], width: int) -> tuple[Integers, Words]:
+def swept(parts: Parts, down: Bits, width: int) -> tuple[Integers, Words]:
     """Return the parts that fail, in order, and by part the words of their scenarios."""
     size = -(-width // WORD_BITS)
     failed = []
@@ -230,7 +231,8 @@ class Weights:
         """Keep whole numbers; round others to `WEIGHT_BITS` bits of the largest weight."""
         top = weights.max(axis=-1, initial=0.0, keepdims=True)
         is_whole = (weights == np.floor(weights)).all(axis=-1, keepdims=True)
-        unit = np.where(is_whole & (top < 2.0**WEIGHT_BITS), 1.0, top / 2.0**WEIGHT_BITS)
+        steps = 2.0**WEIGHT_BITS
+        unit = np.where(is_whole & (top < steps), 1.0, top / steps)
         whole = np.rint(weights / unit)
         is_small = whole.sum(axis=-1).max(initial=0.0) < 2.0**SINGLE_BITS
         return cls(whole.astype("float32" if is_small else "float64"), unit)

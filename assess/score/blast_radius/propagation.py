@@ -17,6 +17,7 @@ from assess import execution
 from assess.policy import Policy
 from assess.score import Booleans, Bytes, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
+    Bits,
     Csr,
     Parts,
     Weights,
@@ -124,7 +125,7 @@ class DistinctScenarios:
             drawn=any_of(given.drawn),
         )
 
-    def initial_failures(self, parts: Parts, start: int, width: int) -> dict[int, int]:
+    def initial_failures(self, parts: Parts, start: int, width: int) -> Bits:
         """Return, by part, the scenarios of a block in which it fails by itself, as bits."""
         first, last = np.searchsorted(self.scenario, [start, start + width])
         part = parts.part[self.node[first:last]].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,7 @@ from assess.policy import Policy, Table
 from assess.reference import parse_version, target_engine
 from assess.score import Booleans, Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import (
+    Bits,
     Csr,
     Parts,
     Weights,
@@ -172,22 +174,20 @@ class Terms:
             [part.tolist() for part in lists],
         )
 
-    def initial_failures(
-        self, start: int, width: int
-    ) -> tuple[dict[int, int], dict[int, int]]:
+    def initial_failures(self, start: int, width: int) -> tuple[Bits, Bits]:
         """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
-        own: dict[int, int] = {}
+        own: Bits = defaultdict(int)
         for bit, node in enumerate(self.service[block].tolist()):
-            own[node] = own.get(node, 0) | 1 << bit
-        others: dict[int, int] = {}
+            own[node] |= 1 << bit
+        others: Bits = defaultdict(int)
         element = self.element[block]
         first = np.flatnonzero(np.diff(element, prepend=-1))
         last = np.append(first[1:], len(element))
         for low, high in zip(first.tolist(), last.tolist(), strict=True):
             whole = (1 << high) - (1 << low)
             for node in self.members[element[low]]:
-                others[node] = others.get(node, 0) | whole
+                others[node] |= whole
         for node in own.keys() & others.keys():
             others[node] &= ~own[node]
         return own, others
@@ -440,7 +440,7 @@ def _block(
     part, _ = _swept(graph.possible, own, width)
     nodes = np.flatnonzero(np.isin(graph.possible.part, part))
 
-    def down(parts: Parts, initial: dict[int, int]) -> Words:
+    def down(parts: Parts, initial: Bits) -> Words:
         found = _swept(parts, initial, width)
         return spread_to_nodes(replace(parts, part=parts.part[nodes]), *found)
 
@@ -452,9 +452,8 @@ def _block(
     return low, high, bits_of(shared, width)[0] == 0
 
 
-def _swept(parts: Parts, initial: dict[int, int], width: int) -> tuple[Integers, Words]:
-    by_part: dict[int, int] = {}
+def _swept(parts: Parts, initial: Bits, width: int) -> tuple[Integers, Words]:
+    by_part: Bits = defaultdict(int)
     for node, bits in initial.items():
-        part = int(parts.part[node])
-        by_part[part] = by_part.get(part, 0) | bits
+        by_part[int(parts.part[node])] |= bits
     return swept(parts, by_part, width)

@@ -166,14 +166,16 @@ class Undecided:
         graph = self.graph
         arcs = self.arcs[0]
         # to some cells only closed arcs lead
-        nodes = np.unique(np.hstack([graph.tail[arcs], graph.head[arcs], self.node]))
+        tails = graph.tail[arcs]
+        heads = graph.head[arcs]
+        nodes = np.unique(np.hstack([tails, heads, self.node]))
         value = np.zeros((len(nodes), len(certain), self.n), certain.dtype)
         sure = self.tail < 0
         node = np.searchsorted(nodes, graph.tail[self.arc[sure]])
         value[node, :, self.scenario[self.head[sure]]] = certain
         flow = np.argsort(graph.depth[nodes], kind="stable")
-        tail = np.searchsorted(nodes, graph.tail[arcs])
-        head = np.searchsorted(nodes, graph.head[arcs])
+        tail = np.searchsorted(nodes, tails)
+        head = np.searchsorted(nodes, heads)
         raise_rows(value, tail, head, gate.reshape(len(arcs), -1, 1), flow, rule)
         return value[np.searchsorted(nodes, self.node), :, self.scenario]
 

@@ -37,6 +37,7 @@ from assess.score.incidents import (
     CONTAINER,
     DAY,
     HOST,
+    Exposure,
     Spans,
     clipped,
     days_in,
@@ -50,6 +51,8 @@ from assess.score.upgrade_churn.sights import text_of
 from assess.words import UNKNOWN
 
 if TYPE_CHECKING:
+    from assess.inventory import Inventory
+    from assess.policy import Policy
     from assess.score.assessment import Assessment
 
 COUNTED = ["hub_failed", "hub_fine", "ecr_failed", "ecr_fine"]
@@ -64,28 +67,39 @@ class ClaimData:
     assessment: Assessment
 
     @property
+    def inventory(self) -> Inventory:
+        """The fleet without what is only built."""
+        return self.assessment.inventory.running
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the assessment."""
+        return self.assessment.policy
+
+    @property
+    def exposure(self) -> Exposure:
+        """Watched time and sound incidents."""
+        return self.assessment.exposure
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The policy's section on claims."""
-        return self.assessment.policy["claims"]
+        return self.policy["claims"]
 
     @property
     def level(self) -> float:
         """Coverage of the intervals, a share."""
         return float(self.settings["level"])
 
-    def frame(self, name: str) -> DataFrame:
-        """Return a frame of the inventory."""
-        return self.assessment.inventory.running[name]
-
     @property
     def spells(self) -> DataFrame:
         """Incidents and months of every service; see `Exposure.spells`."""
-        return self.assessment.exposure.spells
+        return self.exposure.spells
 
     @property
     def unassigned_n(self) -> int:
         """Incidents of the watched time whose service nobody knows."""
-        return int(self.assessment.exposure.incidents["service_id"].isna().sum())
+        return int(self.exposure.incidents["service_id"].isna().sum())
 
     def compared(self, spells: DataFrame, first: Series) -> Measurement:
         """Compare two groups of spells; an incident of an unknown service may be of either."""
@@ -94,15 +108,15 @@ class ClaimData:
     @property
     def side(self) -> Series:
         """Side of every service, index ``service_id``."""
-        return self.assessment.exposure.side
+        return self.exposure.side
 
     @property
     def orchestrated(self) -> Series:
         """Whether each spell is under an orchestrator; NA where only containers were seen."""
         platform = self.spells["platform"]
-        is_named = self.spells["service_id"].map(self.assessment.exposure.is_named)
+        is_named = self.spells["service_id"].map(self.exposure.is_named)
         vague = platform.eq(ANY_CONTAINER) & ~is_named
-        orchestrators = self.assessment.policy["evidence"]["orchestrators"]
+        orchestrators = self.policy["evidence"]["orchestrators"]
         return platform.isin(orchestrators).astype("boolean").mask(vague)
 
 
@@ -126,9 +140,9 @@ def forced_upgrades(data: ClaimData) -> Measurement:
 
 def _own_nodes(data: ClaimData) -> list[tuple[str, reference.Node]]:
     """List the nodes of each host, without those that a provider patches."""
-    inventory = data.assessment.inventory.running
+    inventory = data.inventory
     replicas = inventory["workloads"]
-    inside = surely(replicas_in_containers(replicas, data.assessment.policy))
+    inside = surely(replicas_in_containers(replicas, data.policy))
     # where engines were seen at all, any other host with containers has one, of unknown version
     inside &= inventory.has("engines")
     inside &= ~replicas["host_id"].isin(inventory["engines"]["host_id"])
@@ -153,7 +167,7 @@ def broken_services(data: ClaimData) -> Measurement:
     vague = churn["breaking_unknown_n"].gt(0) & ~surely(hit)
     # what hits may lie behind an engine that nobody knows
     vague |= side.index.isin(result.details["blind"]["service_id"])
-    platform = data.assessment.exposure.platform.reindex(churn.index)
+    platform = data.exposure.platform.reindex(churn.index)
     answer = hit.mask(vague.fillna(value=True) | side.isna())
     # no rule knows every break: the upper end allows for those that a replay did not foretell
     table = tally(platform, answer).assign(found=float(data.settings["breaks_found"]))
@@ -163,8 +177,8 @@ def broken_services(data: ClaimData) -> Measurement:
 def failed_upgrades(data: ClaimData) -> Measurement:
     """C3: upgrades of an engine that an incident followed, or that broke what is still in use."""
     past = data.assessment.upgrades
-    broke = broken_by(data.assessment.inventory.running, pace.upgrades(past))
-    tallies = pace.upgrade_failures(past, data.assessment.policy, broke)
+    broke = broken_by(data.inventory, pace.upgrades(past))
+    tallies = pace.upgrade_failures(past, data.policy, broke)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     tallies = dict(sorted(tallies.items()))
     by_line = np.reshape([*tallies.values()], (-1, 3))
@@ -175,14 +189,14 @@ def failed_upgrades(data: ClaimData) -> Measurement:
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
     table = DataFrame(rows, columns=["group", "yes", "no", "unknown"])
     table = table.assign(found=float(data.settings["breaks_found"]))
-    looked = data.assessment.inventory.running.has("activities", "incidents")
+    looked = data.inventory.has("activities", "incidents")
     gap = "no upgrade was seen so far: how they go shows once there are some"
     return seen(share(table, level=data.level), gap, looked=looked)
 
 
 def kept_images(data: ClaimData) -> Measurement:
     """C4: unused images that no clean-up rule would remove."""
-    images = data.frame("images")
+    images = data.inventory["images"]
     on_host = images["host_id"].notna() & images["host_id"].ne("")
     place = on_host.map({True: "hosts (docker-gc)", False: "registry (lifecycle policy)"})
     used = _is_run(images, data)
@@ -200,10 +214,10 @@ def kept_images(data: ClaimData) -> Measurement:
 def _is_run(images: DataFrame, data: ClaimData) -> Series:
     """Return whether a workload runs each image; NA where nobody knows."""
     place = ["registry", "repository"]
-    workloads = data.frame("workloads")
+    workloads = data.inventory["workloads"]
     # a container whose repository is unknown may run any image
     is_unnamed = workloads[place].isna().any(axis=1)
-    contained = replicas_in_containers(workloads, data.assessment.policy)
+    contained = replicas_in_containers(workloads, data.policy)
     runs_any = (is_unnamed & contained.fillna(value=True)).any()
     workloads = workloads.dropna(subset=place)
     known = workloads.dropna(subset="image_digest")[[*place, "image_digest"]]
@@ -219,8 +233,8 @@ def _is_run(images: DataFrame, data: ClaimData) -> Series:
 
 def troubled_hosts(data: ClaimData) -> Measurement:
     """C5: hosts with a driver or a kernel that the target does not support."""
-    inventory = data.assessment.inventory.running
-    target = reference.target_docker(data.assessment.policy["target"])
+    inventory = data.inventory
+    target = reference.target_docker(data.policy["target"])
     engines = inventory["engines"].set_index(["host_id", "runtime"])
     drivers = engines["storage_driver"].to_dict()
     d_types = engines["d_type"].to_dict()
@@ -252,7 +266,7 @@ def _shows_deleted_files(driver: str | None, d_type: object) -> bool | None:
 
 def package_incidents(data: ClaimData) -> Measurement:
     """C6: share of incidents caused by a package repository."""
-    incidents = data.assessment.exposure.incidents
+    incidents = data.exposure.incidents
     cause = incidents["cause"].mask(incidents["cause"].eq("unknown"))
     hit = cause.eq("package-repo").astype("boolean").mask(cause.isna())
     return share(tally(incidents["side"], hit), level=data.level)
@@ -266,9 +280,9 @@ def _found(pattern: Linear, texts: Series) -> Series:
 
 def failed_pulls(data: ClaimData) -> Measurement:
     """C7: how much more often a pull from Docker Hub fails than from ECR; unnamed: either."""
-    policy = data.assessment.policy
-    table = data.frame("activities")
-    past = table["started_at"] <= data.assessment.inventory.running.snapshot_at
+    policy = data.policy
+    table = data.inventory["activities"]
+    past = table["started_at"] <= data.inventory.snapshot_at
     # an activity of unknown kind may be a pull
     unnamed = table["kind"].isna()
     pulls = table[past & (unnamed | table["kind"].eq("image_pull"))]
@@ -292,7 +306,7 @@ def failed_pulls(data: ClaimData) -> Measurement:
 
 def core_in_containers(data: ClaimData) -> Measurement:
     """C8: share of core services that run in containers."""
-    services = data.frame("services")
+    services = data.inventory["services"]
     # a service of unknown tier may be one of them
     core = services[~surely(services["tier"].ne(1))]
     side = core["service_id"].map(data.side)
@@ -303,10 +317,10 @@ def core_in_containers(data: ClaimData) -> Measurement:
 
 def stores_in_containers(data: ClaimData) -> Measurement:
     """C9: how much more often a store breaks in a container than on a host."""
-    services = data.frame("services")
+    services = data.inventory["services"]
     kinds = data.settings["store_kinds"]
     declared = services.loc[services["kind"].isin(kinds), "service_id"]
-    images = data.frame("workloads").dropna(subset=["repository"])
+    images = data.inventory["workloads"].dropna(subset=["repository"])
     is_store = images["repository"].map(reference.stateful_kind).isin(kinds)
     stores = set(declared) | set(images.loc[is_store, "service_id"])
     spells = data.spells
@@ -328,9 +342,9 @@ def stores_in_containers(data: ClaimData) -> Measurement:
 
 def contained_incidents(data: ClaimData) -> Measurement:
     """C10: share of incidents in containers that stayed within one service."""
-    exposure = data.assessment.exposure
+    incidents = data.exposure.incidents
     # an incident that nobody can place may have been in a container
-    table = exposure.incidents[~surely(exposure.incidents["side"].eq(HOST))]
+    table = incidents[~surely(incidents["side"].eq(HOST))]
     named = table.dropna(subset=["service_id", "affected_services"])
     pairs = zip(named["service_id"], named["affected_services"], strict=True)
     touched = [len({service, *ids(names)}) for service, names in pairs]
@@ -338,15 +352,14 @@ def contained_incidents(data: ClaimData) -> Measurement:
     alone = touched_n.le(1).mask(table["side"].isna())
     measured = share(tally(table["platform"], alone), level=data.level)
     gap = "no incident in containers was seen so far: keep counting"
-    looked = len(exposure.watched) > 0 and CONTAINER in set(data.side)
+    looked = len(data.exposure.watched) > 0 and CONTAINER in set(data.side)
     return seen(measured, gap, looked=looked)
 
 
 def replaced_in_time(data: ClaimData) -> Measurement:
     """C11: share of instances that an auto-scaling group replaced in time."""
     seconds = float(data.settings["self_heal_seconds"])
-    inventory = data.assessment.inventory.running
-    healed = self_healing(inventory, data.assessment.policy, seconds=seconds)
+    healed = self_healing(data.inventory, data.policy, seconds=seconds)
     return share(healed, level=data.level)
 
 
@@ -359,7 +372,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     """C13: expected incidents if many services move at once."""
     spells = data.spells
     # where nobody says who watched, no month counts: an older incident would add to them
-    if not data.assessment.exposure.is_covered:
+    if not data.exposure.is_covered:
         spells = spells.assign(months=0.0)
     inside = surely(spells["side"].eq(CONTAINER))
     vague = spells["side"].isna()
@@ -380,7 +393,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     rows = spells.assign(tier=0, incidents=piled)
     level, spread = widened(rows, known, in_doubt, level=data.level)
     whole = whole.assign(**spread)
-    months = data.assessment.policy["what_next"]["months"]
+    months = data.policy["what_next"]["months"]
     return amount(
         whole[~whole["platform"].isin(["unknown", "unassigned"])],
         whole,
@@ -397,7 +410,7 @@ def less_stable(data: ClaimData) -> Measurement:
 
 def depends_on_who_asks(data: ClaimData) -> Measurement:
     """C15: share of services whose readiness depends on the weighting."""
-    bar = data.assessment.policy["what_next"]["ready_points"]
+    bar = data.policy["what_next"]["ready_points"]
     groups = data.assessment.readiness.details["dimensions"].groupby("service_id")
     ends = groups[["lo", "hi"]].agg(["min", "max"])
     # one dimension is surely below the bar, another surely above it
@@ -433,17 +446,16 @@ def around_upgrades(data: ClaimData) -> DataFrame:
     # watched], and the ``ratio`` of the two rates with ``ratio_lo, ratio_hi`` (NaN where
     # there is no upper end).
     past = data.assessment.upgrades
-    watched = data.assessment.exposure.watched
+    watched = data.exposure.watched
     moments = pace.incident_moments(past)
-    span = data.assessment.policy["churn"]["failure_window_days"] * DAY
+    span = data.policy["churn"]["failure_window_days"] * DAY
     sums = np.zeros(4)
     for upgrade in pace.recorded_upgrades(past):
         incidents = moments.get((upgrade.host_id, True), [])
         at = upgrade.after
-        sums += [
-            *_within(incidents, at, at + span, watched),
-            *_within(incidents, at - span, at, watched),
-        ]
+        after = _within(incidents, at, at + span, watched)
+        before = _within(incidents, at - span, at, watched)
+        sums += [*after, *before]
     columns = ["tier", "after", "days_after", "before", "days_before"]
     table = DataFrame([[0, *sums]], columns=columns)
     table = table.astype({"tier": int, "after": int, "before": int})
@@ -453,10 +465,7 @@ def around_upgrades(data: ClaimData) -> DataFrame:
 
 
 def _within(
-    moments: Sequence[Timestamp],
-    start: Timestamp,
-    end: Timestamp,
-    watched: Spans,
+    moments: Sequence[Timestamp], start: Timestamp, end: Timestamp, watched: Spans
 ) -> tuple[int, float]:
     """Count the moments and the days of the watched part of a span."""
     spans = clipped(watched, start, end)

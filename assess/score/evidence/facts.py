@@ -18,6 +18,7 @@ NO_RUNTIME = "none"
 BACKEND = "containerd"  # also what docker itself runs containers with
 _OF_ENGINE = ["runtime", "version", "kubelet_version"]
 _OF_HOST = ["provider", "provider_version", "managed_by", "os_name", "os_version"]
+Nodes = dict[str, list[reference.Node]]  # the runtimes of each host
 
 
 class _Image(NamedTuple):
@@ -172,13 +173,13 @@ def undeclared(calls: DataFrame, live: View, words: dict[str, Any]) -> Series:
     return Series(counts, dtype="Float64")
 
 
-def nodes(inventory: Inventory) -> dict[str, list[reference.Node]]:
+def nodes(inventory: Inventory) -> Nodes:
     """Return the runtimes of each host as nodes; a host managed by its provider has at least one."""
     engines = inventory["engines"]
     running = _running(engines).sort_values("runtime")
     hosts = inventory["hosts"][["host_id", *_OF_HOST]]
     facts_of = {host: facts for host, *facts in objects(hosts)}
-    found: dict[str, list[reference.Node]] = {}
+    found: Nodes = {}
     # if a host has several runtimes, any of them may run its containers
     for host, *engine in objects(running[["host_id", *_OF_ENGINE]]):
         # a snapshot may hold engines and no hosts

@@ -17,7 +17,7 @@ from assess.inventory import Inventory
 from assess.linear import Linear
 from assess.policy import Policy, Table
 from assess.score.evidence import Evidence, View, any_sign, facts
-from assess.score.evidence.facts import nodes
+from assess.score.evidence.facts import Nodes, nodes
 from assess.score.incidents import (
     ANY_CONTAINER,
     CONTAINER,
@@ -80,7 +80,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     return Evidence(everywhere, views, at)
 
 
-def _poor_goal(target: Table, at: Timestamp) -> dict[str, list[reference.Node]]:
+def _poor_goal(target: Table, at: Timestamp) -> Nodes:
     """Return the line of the target as the node of a host, unless it is supported."""
     version = reference.target_engine(target)
     goal = reference.Node(target["runtime"], version)
@@ -269,7 +269,7 @@ def _images(inventory: Inventory, workloads: DataFrame) -> DataFrame:
 
 def _engines(
     table: DataFrame,
-    on_host: Mapping[str, list[reference.Node]],
+    on_host: Nodes,
     at: Timestamp,
     target: str,
 ) -> DataFrame:
@@ -319,7 +319,7 @@ def _line_words(node: reference.Node, at: Timestamp) -> str | None:
 
 def _hosts(
     table: DataFrame,
-    on_host: Mapping[str, list[reference.Node]],
+    on_host: Nodes,
     at: Timestamp,
     target: str,
 ) -> DataFrame:

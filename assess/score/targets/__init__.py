@@ -283,9 +283,9 @@ def dominated(frame: DataFrame) -> Series:
     """Mark a target if another fitting one is as good on every criterion and better on one."""
     # Each criterion counts at its worst; what is unknown is worse than all that is known. Rounded:
     # sums in another order differ in their last bit, and neither of two equals beats the other.
-    cells = frame[list(CRITERIA)].astype("Float64").to_numpy(float, na_value=np.nan)
-    losses = (cells * list(CRITERIA.values())).round(DIGITS)
-    losses = np.where(np.isnan(losses), np.inf, losses)
+    signs = list(CRITERIA.values())
+    cells = frame[list(CRITERIA)].astype("Float64") * signs
+    losses = cells.to_numpy(float, na_value=np.inf).round(DIGITS)
     fits = frame["verdict"].eq(FITS).to_numpy()
     targets_n = frame.index.get_level_values("target").nunique()
     # by service, what stands in a row beats what stands in a column

@@ -14,8 +14,16 @@ from assess.score.incidents import on_engine
 
 STILL = ("same", "rebuild")  # changes of an engine that are none
 
-# registry, repository, tag, digest
-Image = tuple[str | None, str | None, str | None, str | None]
+
+class Image(NamedTuple):
+    """The parts of an image's reference that are known."""
+
+    registry: str | None
+    repository: str | None
+    tag: str | None = None
+    digest: str | None = None
+
+
 Images = Mapping[str, set[Image]]  # by service
 Versions = dict[str, str]  # by runtime
 Engines = dict[str, Any]  # rows of the frame, by host
@@ -41,8 +49,7 @@ def sight_of(inventory: Inventory) -> Sight:
     table = observed(inventory, "workloads").dropna(subset="repository")
     columns = ["service_id", "registry", "repository", "tag", "image_digest"]
     for service, *names in cells(table, *columns):
-        registry, repository, tag, digest = map(text_of, names)
-        images[service].add((registry, repository, tag, digest))
+        images[service].add(Image(*map(text_of, names)))
     return Sight(inventory.snapshot_at, engines, images)
 
 
@@ -171,31 +178,31 @@ def changed_images(was: set[Image], now: set[Image]) -> list[tuple[Image, Image,
     come = new.keys() - old.keys()
     if len(gone) == len(come) == 1:
         pairs.append((old[gone.pop()], new[come.pop()]))
-    found = [(a, b, reference.image_change(a[1:], b[1:])) for a, b in pairs]
-    return [change for change in found if change[2] != "same"]
+    kinds = [reference.image_change(before[1:], after[1:]) for before, after in pairs]
+    found = zip(pairs, kinds, strict=True)
+    return [(*pair, kind) for pair, kind in found if kind != "same"]
 
 
 def _by_repository(images: set[Image]) -> dict[str, Image]:
     # the last of a repository is kept, the most advanced
-    return {str(image[1]): image for image in sorted(images, key=_age)}
+    return {str(image.repository): image for image in sorted(images, key=_age)}
 
 
 def _age(image: Image) -> tuple[tuple[int, ...], str]:
-    return reference.tag_version(image[2]) or (), str(image)
+    return reference.tag_version(image.tag) or (), str(image)
 
 
 def is_pinned(image: Image) -> bool:
     """Return whether a change of an image would be visible: it has a digest or a fixed tag."""
-    return image[3] is not None or reference.is_fixed(image[2])
+    return image.digest is not None or reference.is_fixed(image.tag)
 
 
 def is_third_party(image: Image, policy: Policy) -> bool:
     """Return whether an image is from a public registry and not in an own namespace."""
     registries = policy["registries"]
-    registry, repository = image[:2]
-    namespace = (repository or "").partition("/")[0]
+    namespace = (image.repository or "").partition("/")[0]
     is_own = namespace in registries["own_namespaces"]
-    return registry in registries["public"] and not is_own
+    return image.registry in registries["public"] and not is_own
 
 
 def written(image: Image) -> str:
@@ -211,7 +218,7 @@ def images_by_maker(inventory: Inventory, policy: Policy) -> DataFrame:
     images = inventory["workloads"][columns].drop_duplicates()
     named = images.dropna()
     places = cells(named, "registry", "repository")
-    is_third = [is_third_party((*place, None, None), policy) for place in places]
+    is_third = [is_third_party(Image(*place), policy) for place in places]
     third = Series(is_third, named.index, dtype=bool)
     counts = DataFrame({"third_party_images_n": third, "first_party_images_n": ~third})
     counts = counts.reindex(images.index, fill_value=False)

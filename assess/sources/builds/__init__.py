@@ -140,8 +140,8 @@ def _copied(build: Build) -> list[str]:
     own |= {str(number) for number in range(len(build.stages))}
     found = [image for stage in build.stages for image in stage.copied_from]
     known = {SCRATCH, *(stage.base for stage in build.stages)}
-    images = [i for i in dict.fromkeys(found) if i.lower() not in own and i not in known]
-    return [image for image in images if parse_image(image).repository]
+    images = [image for image in dict.fromkeys(found) if image not in known]
+    return [i for i in images if i.lower() not in own and parse_image(i).repository]
 
 
 def service_row(build: Build, names: Names) -> Row:

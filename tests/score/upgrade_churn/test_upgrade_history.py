@@ -28,6 +28,7 @@ from assess.score.upgrade_churn.history import (
     upgrade_history,
 )
 from assess.score.upgrade_churn.pace import fleet_pace, image_rates
+from assess.score.upgrade_churn.sights import Image
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 
@@ -387,9 +388,7 @@ def sighted(series):
             host: {"docker": version} for host, version in hosts.items() if version
         }
         images = {
-            h: {("docker.io", h, version, None)}
-            for h, version in hosts.items()
-            if version
+            h: {Image("docker.io", h, version)} for h, version in hosts.items() if version
         }
         sight = Sight(at, engines, images)
         found.append(History(first=sight, last=sight))
