@@ -37,7 +37,7 @@ from assess.score.blast_radius.topology import (
 )
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents import coverage_of, incident_rates
-from assess.score.incidents.recovery import heal_times, incident_minutes
+from assess.score.incidents.recovery import heal_times
 from assess.score.result import Provenance, Tables, with_ends
 from assess.score.validation import CHECKS, validate
 
@@ -376,10 +376,9 @@ def _services(
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return incident rate, recovery time, and their product at the point, low and high ends."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
-    # one of an unknown service may have been of any
-    loose = incident_minutes(inventory, policy).query("service_id.isna()")["minutes"]
-    longest = table["minutes_p95"].clip(lower=loose.max())
-    minutes = {"": table["minutes"], "_lo": table["minutes"], "_hi": longest}
-    for end, lasted in minutes.items():
-        table[f"expected_minutes_per_year{end}"] = table[f"rate_per_year{end}"] * lasted
+    minutes = {"": "minutes", "_lo": "minutes", "_hi": "minutes_p95"}
+    for end, name in minutes.items():
+        table[f"expected_minutes_per_year{end}"] = (
+            table[f"rate_per_year{end}"] * table[name]
+        )
     return table

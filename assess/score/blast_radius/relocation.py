@@ -43,10 +43,9 @@ def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
     runtime = target["runtime"]
     version = target_engine(target)
-    elements = topology.elements.to_frame(index=False)
-    engines = elements.loc[elements["element_kind"] == "engine", "element"]
-    line = engines[engines.str.startswith(f"{runtime} {version}.")]
-    versions = line.str.removeprefix(f"{runtime} ")
+    line = f"{runtime} {version}."
+    engines = (name for kind, name in topology.elements if kind == "engine")
+    versions = [n.removeprefix(f"{runtime} ") for n in engines if n.startswith(line)]
     newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
     named = {"engine": f"{runtime} {newest}".strip()}
     if target["base_image"]:
@@ -85,39 +84,38 @@ def element_changes(
     zones = sorted(element for kind, element in topology.elements if kind == "az")
     # a target without an orchestrator leaves the cluster behind
     kept = {"base_image", "cluster"} if target["orchestrator"] else {"base_image"}
+    left = {*LEFT} - kept | {*shared}
     before = topology.direct["point"]
-    before = before.loc[before["element_kind"].isin(LEFT), PAIR]
-    kept -= set(shared)
-    stays = before[before["element_kind"].isin(kept)]
+    before = before.loc[before["element_kind"].isin(left), PAIR]
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
     is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
-    today = np.bincount(topology.unnamed({*LEFT} - kept), minlength=len(layout))
+    today = np.bincount(topology.unnamed(left), minlength=len(layout))
+    alone = topology.placeless
+    today[alone] = today[alone].clip(min=len(LEFT))  # one of every kind, seen or not
     counts = DataFrame({"hosts": 0, "zones": 0, "today": today}, layout.index)
     added = []
     for (n, most, healthy), alike in layout.groupby(["n", "most", "share"], dropna=False):
         runs = range(n, most + 1)
         spreads = [spread_replicas(k, healthy, hosts_n, zones) for k in runs]
         fatal_hosts, fatal_zones = spreads[0]
-        zones_n = len(fatal_zones)
-        # how many more fail by those that may run, and how many zones
-        new_n = np.array([count - fatal_hosts for count, _ in spreads])
-        fewest = widest = np.array([len(names) for _, names in spreads])
+        fatal_n = [count + len(names) for count, names in spreads]
+        more = max(fatal_n) - fatal_n[0]
+        less = fatal_n[0] - min(fatal_n)
         if hosts.empty or is_nameless.any():
-            # at worst the replicas lie in as many zones as can each take too many of them, at best
-            # in none of those with a name
+            # at worst the replicas lie in as many zones as can each take too many of them
             pairs = [(k, in_n) for k in {n, most} for in_n in range(1, k + 1)]
             widest = max(spread_replicas(k, healthy, in_n, [])[0] for k, in_n in pairs)
-            fewest = 0
-        ends = (new_n + widest).max() - zones_n, zones_n - (new_n + fewest).min()
-        counts.loc[alike.index] += [fatal_hosts, *ends]
+            more += max(widest - len(fatal_zones), 0)
+            # at best none of those with a name
+            less += len(fatal_zones)
+        counts.loc[alike.index] += [fatal_hosts, more, less]
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
-    after = pd.concat([stays, moved]).drop_duplicates()
-    both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
+    both = pd.concat([before.assign(sign=-1.0), moved.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
     return changes.sort_values(PAIR, ignore_index=True), counts
@@ -158,8 +156,8 @@ class Terms:
         if level == "hi":
             # what runs on a place without a name may run on a new one
             loose = topology.placement.query("element.isna()")[PAIR[::2]]
-            new = changes[PAIR[:2]].drop_duplicates()
-            new = new[~names.drop_duplicates().isin(topology.elements)]
+            new = elements[~elements.isin(topology.elements)]
+            new = new.to_frame(index=False, name=PAIR[:2])
             direct = pd.concat([direct, new.merge(loose.drop_duplicates())])
         row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
         node = topology.nodes.get_indexer(direct["service_id"])

@@ -112,13 +112,9 @@ def _counts(workloads: DataFrame) -> Series:
 def unplaced_replicas(inventory: Inventory, policy: Policy) -> Series:
     """Count by service the replicas that may be anywhere; one that may have ended lists its service."""
     table = inventory["workloads"]
-    service = table["service_id"]
-    may_have_ended = table["state"].isna()
     is_vague = table["host_id"].isna() | on_engine(table, policy).isna()
-    # if all have ended, nobody knows where the service runs
-    is_vague |= may_have_ended & ~service.isin(service[_is_live(table) & ~may_have_ended])
     is_unplaced = _counts(table) & is_vague
-    listed = service.where(is_unplaced | may_have_ended)
+    listed = table["service_id"].where(is_unplaced | table["state"].isna())
     return is_unplaced.groupby(listed).sum()
 
 

@@ -357,3 +357,55 @@ def test_hiding_a_place_of_one_or_all_moves_no_end_of_any_move_inwards(seed):
                 lost = table.assign(**{name: cells.mask(table.index.isin(rows), None)})
                 found = delta_ends(inventory.replace(**{frame: lost}))
                 assert (found <= known + 1e-9).all(), (frame, name, rows)
+
+
+@pytest.mark.parametrize("seed", [3, 7])
+def test_hiding_which_replicas_run_moves_no_end_of_a_move_inwards(seed):
+    inventory = a_fleet(seed)
+    shares = pd.Series(100.0, inventory["services"].index)
+    services = inventory["services"].assign(platform="nomad", min_healthy_pct=shares)
+    inventory = inventory.replace(services=services)
+    known = delta_ends(inventory)
+    workloads = inventory["workloads"]
+    for name, own in workloads.groupby("service_id"):
+        for rows in (own.index[:1], own.index):
+            states = workloads["state"].mask(workloads.index.isin(rows))
+            found = delta_ends(
+                inventory.replace(workloads=workloads.assign(state=states))
+            )
+            ends = [("lo", name), ("hi", name)]
+            assert (found[ends] <= known[ends] + 1e-9).all(), (name, list(rows))
+
+
+def test_whoever_runs_in_a_cluster_without_a_name_may_be_in_the_new_one():
+    """In one cluster with what it needs, a service adds nothing; in an empty one, all that it is."""
+    rows = [
+        {
+            "workload_id": f"{name}1",
+            "service_id": name,
+            "state": "running",
+            "cluster": "c",
+        }
+        for name in "ab"
+    ]
+    frames = {
+        "services": [{"service_id": name, "platform": "nomad"} for name in "ab"],
+        "workloads": rows,
+        "dependencies": [
+            {"src_id": "a", "dst_id": "b", "kind": "call", "evidence": "env", "p": 1.0}
+        ],
+    }
+    tables = {name: pd.DataFrame(listed) for name, listed in frames.items()}
+    inventory = from_frames(tables, snapshot_at="2026-09-30")
+    targets = {"there": target_of(base_image="debian 12", landing="cluster")}
+    ends = []
+    for one in (
+        inventory,
+        inventory.replace(workloads=tables["workloads"].drop(columns="cluster")),
+    ):
+        topology = build_topology(one, POLICY)
+        services = score_blast_radius(one, POLICY).services
+        found = relocation.move_deltas(one, POLICY, topology, services, targets)["there"]
+        ends.append(found["delta_lo"])
+    shown, hidden = ends
+    assert hidden.le(shown + 1e-9).all()
