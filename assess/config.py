@@ -1,8 +1,10 @@
 """Locations, and the contents of `assess.toml`."""
 
+import csv
 import os
 import tomllib
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,19 @@ def data_path(name: str) -> Path:
         return installed
     beside = PACKAGE.parent / name
     return beside if name == "notebooks" else PACKAGE.parent / "data" / name
+
+
+@cache
+def packaged(name: str) -> dict[str, Any]:
+    """Return a TOML file of this package, which is shared and must not be changed."""
+    return tomllib.loads((PACKAGE / name).read_text("utf-8"))
+
+
+@cache
+def packaged_rows(name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file of this package, which are shared and must not be changed."""
+    with (PACKAGE / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def sample_path(reference: str | Path) -> Path | None:

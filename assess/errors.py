@@ -111,6 +111,11 @@ def no_such(
     return kind(message, hint=f"{what}s: {', '.join(names)}")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error."""
+    return str(error).partition("\n")[0]
+
+
 def with_nearest(message: str, name: str, known: Iterable[str]) -> str:
     """Return a message about an unknown name, and the nearest known one where one is near."""
     near = did_you_mean(name, known)

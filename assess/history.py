@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
-from assess.errors import AssessError, DataError, no_such
+from assess.errors import AssessError, DataError, first_line, no_such
 from assess.execution import each
 from assess.inventory import derived, utc
 from assess.snapshot import BrokenSnapshotWarning
@@ -127,7 +127,7 @@ def _sound(frame: str, file: Path) -> DataFrame | None:
 
 
 def _warn(file: Path, error: Exception) -> None:
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     message = f"left out: {file} cannot be read: {reason}"
     warnings.warn(message, BrokenSnapshotWarning, stacklevel=2)
 

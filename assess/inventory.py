@@ -260,8 +260,9 @@ def build(
         why = "nothing in the snapshot says when it was taken"
         problems.append(frames.problem(MANIFEST, "", NEEDED_TIME, why))
         when = Timestamp(0, tz="UTC")
-    if "services" not in typed and typed:
-        typed["services"] = _named_services(typed)
+    # frames that name none leave the services unknown
+    if "services" not in typed and len(named := _named_services(typed)):
+        typed["services"] = named
     problems.append(frames.check_references(typed))
     whole = {name: typed.get(name, frames.empty(name)) for name in frames.names()}
     inventory = Inventory(

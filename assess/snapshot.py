@@ -11,7 +11,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from assess import frames
-from assess.errors import AssessError, DataError
+from assess.errors import AssessError, DataError, first_line
 from assess.execution import tell
 from assess.inventory import MANIFEST, Inventory, build, utc
 
@@ -97,7 +97,7 @@ def _tables_in(
         try:
             tables[file.stem] = frames.read_table(file)
         except (ValueError, OSError) as error:
-            reason = f"cannot be read: {str(error).splitlines()[0]}"
+            reason = f"cannot be read: {first_line(error)}"
             problem = frames.problem(file.stem, file.name, "a readable file", reason)
             # a person can mend a CSV file by hand, so it stays an error
             (lost if file.suffix == ".parquet" else problems).append(problem)

@@ -16,7 +16,7 @@ from pandas import DataFrame, Series, Timedelta, Timestamp
 
 from assess import frames, s3, snapshot
 from assess.config import sample_path
-from assess.errors import AssessError
+from assess.errors import AssessError, first_line
 from assess.inventory import MANIFEST, Inventory, quarter_of, utc
 from assess.snapshot import BrokenSnapshotWarning, read_manifest
 from assess.words import to_csv
@@ -166,7 +166,7 @@ def snapshots(store: str | Path) -> DataFrame:
         try:
             found.append((path, *_moment(path)))
         except (AssessError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             warnings.warn(f"left out: {reason}", BrokenSnapshotWarning, stacklevel=2)
     table = DataFrame(found, columns=["path", "snapshot_at", "quarter"])
     table = table.astype({"snapshot_at": frames.DTYPES["time"]})
@@ -210,7 +210,7 @@ def _problem(path: Path) -> str:
         _moment(path)
         changed = verify(path)
     except (AssessError, OSError) as error:
-        return str(error).splitlines()[0]
+        return first_line(error)
     return f"changed since it was written: {', '.join(changed)}" if changed else ""
 
 

@@ -145,10 +145,10 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2261,  # what is unknown, or not there; the nearest name within a common path
-    "policy": 661,  # targets are checked word by word
+    "core": 2272,  # what is unknown, or not there; files that come with the package, read once
+    "policy": 656,  # targets are checked word by word
     "reference": 1218,  # what rules ask of builds is read from the rules
-    "sources": 2721,  # options of a Java machine; mounts in the form of pods, once
+    "sources": 2714,  # options of a Java machine; mounts in the form of pods, once
     "sources/aws": 416,
     "sources/answers": 1240,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
@@ -159,13 +159,13 @@ BUDGETS = {
     "sources/edges": 578,
     "sources/ec2": 369,
     "sources/ecr": 553,
-    "sources/ecs": 1066,  # what engines know of containers beside the main one; took 2 of answers
+    "sources/ecs": 1064,  # what engines know of containers beside the main one; took 2 of answers
     "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 123,  # a problem of many rows once
     "sources/hosts": 777,
     "sources/incidents": 1132,  # of a tool that nobody names, and of any other; gave 3 to builds
     "sources/joining": 996,  # what sources contradict each other in
-    "sources/kubernetes": 1692,  # what K3s is given
+    "sources/kubernetes": 1694,  # what K3s is given
     "sources/managed": 735,
     "sources/marathon": 517,
     "sources/nomad": 550,  # tasks that end before the others
@@ -181,10 +181,10 @@ BUDGETS = {
     "score": 525,  # results open figures and the explorer; the types of all arrays
     "score/backtest": 328,
     "score/blast_radius": 2816,  # rows are weighed by tiles; gave 6 lines to claims
-    "score/claims": 852,  # a mean at the worst of what nobody knows
+    "score/claims": 845,  # a mean at the worst of what nobody knows
     "score/evidence": 773,  # what has ended is of no known version
     "score/experiments": 331,  # the safest place is found in the columns of its edges
-    "score/incidents": 587,
+    "score/incidents": 588,
     "score/readiness": 502,
     "score/validation": 835,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1924,  # systems, kernels, flags, and builds with lists of packages too
@@ -195,7 +195,7 @@ BUDGETS = {
     "report/explorer": 410,
     "cli": 1951,  # the next step after an init that found nothing; swapped snapshots
     "notebooks": 454,  # the snapshot of the quarter before, where none is named
-    "sample": 526,
+    "sample": 522,
 }
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,

@@ -63,7 +63,52 @@ def test_the_drawing_says_the_same(blast):
 
 def test_what_fells_nothing_says_so(blast):
     ax = figures.fall(blast, "service", "idle")
-    assert [text.get_text() for text in ax.texts] == ["Nothing else goes down with it."]
+    # its callers may be unseen
+    told = "No other service is known to go down with it."
+    assert [text.get_text() for text in ax.texts] == [told]
+    plt.close(ax.figure)
+
+
+def test_a_zone_has_the_name_of_the_tables_and_a_possible_fall_is_dotted():
+    frames = {
+        "services": pd.DataFrame({"service_id": ["here", "maybe"]}),
+        "hosts": pd.DataFrame({"host_id": ["h"], "az": ["z1"]}),
+        "workloads": pd.DataFrame(
+            {
+                "workload_id": ["w1", "w2"],
+                "service_id": ["here", "maybe"],
+                "host_id": ["h", None],
+                "state": "running",
+            }
+        ),
+    }
+    inventory = assess.from_frames(frames, snapshot_at="2026-09-30")
+    ax = figures.fall(assess.score_blast_radius(inventory, POLICY), "az", "z1")
+    assert ax.get_title(loc="left") == "Services down with zone z1"
+    notes = [text.get_text() for text in ax.texts]
+    dotted = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == ":"]
+    rows = [note for note in notes if "%" in note]
+    assert rows == ["100%", "0% (0 to 100)"]
+    assert dotted == [1]
+    plt.close(ax.figure)
+
+
+def test_a_change_has_the_digits_of_the_tables_and_an_unknown_one_its_word():
+    services = pd.DataFrame(
+        {
+            "delta": pd.array([-0.262, 0.0438, None], "Float64"),
+            "delta_lo": pd.array([-0.4, 0.02, -0.5], "Float64"),
+            "delta_hi": pd.array([0.1, 0.05, 1.0], "Float64"),
+        },
+        pd.Index(["a", "b", "c"], name="service_id"),
+    )
+    result = Result("blast_radius", services, None, details={"services": services})
+    ax = figures.moves(result)
+    assert [text.get_text() for text in ax.texts if text.get_text() != "0"] == [
+        "−26",
+        "+4.4",
+        "unknown",
+    ]
     plt.close(ax.figure)
 
 

@@ -382,6 +382,15 @@ def test_an_inventory_of_nothing():
     assert "<td>-</td>" in inventory._repr_html_()  # no row, so no share of known cells
 
 
+def test_services_that_no_frame_names_are_unknown_not_none():
+    incidents = pd.DataFrame(
+        {"incident_id": ["i"], "opened_at": ["2026-09-01T00:00:00Z"]}
+    )
+    inventory = from_frames({"incidents": incidents}, snapshot_at="2026-09-30")
+    assert inventory.present == {"incidents"}
+    assert not inventory.summary().loc["services", "supplied"]
+
+
 def test_services_that_other_frames_name():
     edges = pd.DataFrame(
         {

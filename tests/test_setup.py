@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 CONDA_NAMES = {"docker-py": "docker", "playwright-python": "playwright"}
-CONDA_ONLY = {"python", "paramiko"}  # paramiko comes with the SDK's ssh extra
+CONDA_ONLY = {"python", "pip", "paramiko"}  # paramiko comes with the SDK's ssh extra
 README_COMMAND = r"^(python3 -m pip install -q uv) && (uv run [a-z ]+?) *(?:#.*)?$"
 
 # `uv run` names itself in UV, and has just written uv.lock; CI never skips
@@ -123,6 +123,7 @@ def test_environment_and_pyproject_agree():
         "dependencies"
     ]
     by_conda = [text for text in listed if isinstance(text, str)]
+    assert "pip" in by_conda  # micromamba installs no pip that is not listed
     by_pip = [
         text for entry in listed if isinstance(entry, dict) for text in entry["pip"]
     ]

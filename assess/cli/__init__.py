@@ -1,6 +1,5 @@
 """The command line: one file per group of commands, imported when one of them is called."""
 
-import csv
 import gc
 import importlib
 import os
@@ -8,7 +7,6 @@ import sys
 import traceback
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import click
@@ -24,6 +22,7 @@ from assess.cli.messages import (
     show,
     verbosity,
 )
+from assess.config import packaged_rows
 from assess.errors import AssessError, RequestError, with_nearest
 from assess.untrusted import printable
 
@@ -50,8 +49,7 @@ Completion: eval "$(_ASSESS_COMPLETE=bash_source assess)", or zsh_source, or
             _ASSESS_COMPLETE=fish_source assess | source"""
 
 # `assess --help` imports none of the modules, to be fast
-with Path(__file__).with_name("verbs.csv").open(encoding="utf-8") as _file:
-    VERBS = list(csv.DictReader(_file))
+VERBS = packaged_rows("cli/verbs.csv")
 _HOMES = {row["verb"]: row["module"] for row in VERBS}
 
 

@@ -78,11 +78,11 @@ def report(
     """Write the report of a quarter: HTML, Markdown, JSON, CSV, decision records and figures.
 
     The default SNAPSHOT is the newest in data/snapshots. Where nothing was collected and nothing is
-    configured, the invented sample shows what a report looks like, and says so. It is compared with
-    the newest snapshot of an earlier quarter in the same directory. If the report of that quarter
-    exists, the new report shows which labels changed because of the policy or the reference facts.
-    history.html covers all quarters in the directory. All older snapshots there show how often
-    engines and images were upgraded. Prints the paths of the pages.
+    configured, the report is that of the invented sample, and its title says so. A snapshot is
+    compared with the newest one of an earlier quarter in the same directory. If the report of that
+    quarter exists, the new report shows which labels changed because of the policy or the reference
+    facts. history.html covers all quarters in the directory. All older snapshots there show how
+    often engines and images were upgraded. Prints the paths of the pages.
     """
     import assess
 

@@ -299,7 +299,7 @@ def record(
 @click.option(
     "--no-breaks",
     is_flag=True,
-    help="Nothing that the way to --target, or events --by a day, will or may break.",
+    help="Break the limit if the upgrade to --target, or an event, will or may break something.",
 )
 @click.option("--by", metavar="DATE", help="With --no-breaks: events until this day.")
 @click.option(

@@ -12,6 +12,7 @@ from pandas import DataFrame
 
 from assess.figures.rows import (
     canvas,
+    change,
     counted,
     ends,
     intervals,
@@ -22,7 +23,7 @@ from assess.figures.rows import (
 )
 from assess.figures.style import ACCENT, MUTED, PAPER, ROWS_SHOWN, figure, short
 from assess.frames import surely
-from assess.words import element_labels, number
+from assess.words import element_label, element_labels, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,7 +136,7 @@ def exposure(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the single points of failure of each service."""
     table = exposure_data(result)
     title = "Single points of failure per service"
-    label = "Elements that take the service down alone (count; bar: at most)"
+    label = "Elements that take it down alone (count; bar: also unseen ones)"
     unknown_n = table["point"].isna().sum()
     if len(table) > ROWS_SHOWN and unknown_n > UNKNOWN_SHOWN:
         label += f"; {unknown_n} unknown"
@@ -202,16 +203,15 @@ def fall(
 ) -> Axes:
     """Draw the services that one element takes down: a tree of the most probable paths."""
     table = fall_data(result, element_kind, element)
-    title = f"Services down with {element_kind.replace('_', ' ')} {short(element)}"
+    title = f"Services down with {short(element_label(element_kind, element))}"
     if table.empty:
-        return message(ax, title, "Nothing else goes down with it.")
+        return message(ax, title, "No other service is known to go down with it.")
     row = result.shown.loc[element_kind, element]
     ax = canvas(ax, len(table))
     place = {name: y for y, name in enumerate(table["service_id"])}
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
-    for y, (cause, step, p) in enumerate(
-        table[["because", "step", "p"]].itertuples(index=False)
-    ):
+    rows = table[["because", "step", "p_down"]].itertuples(index=False)
+    for y, (cause, step, p) in enumerate(rows):
         dashes = "-" if p >= 1 else ":"
         draw = partial(ax.plot, color=MUTED, linewidth=1.2, linestyle=dashes, zorder=1)
         if cause in place:
@@ -246,9 +246,7 @@ def moves_data(result: Result) -> DataFrame:
     """
     table = per_service(result.details["services"], "delta", 100)
     table = table[table["point"].notna() | table["hi"].notna()]
-    table["note"] = [
-        f"{change:+.1f}" if pd.notna(change) else "" for change in table["point"]
-    ]
+    table["note"] = ["" if pd.isna(x) else change(x) for x in table["point"]]
     size = -table["point"].abs()
     by_size = table.assign(size=size).sort_values(["size", "service_id"])
     return by_size.drop(columns="size").reset_index(drop=True)
@@ -258,7 +256,6 @@ def moves_data(result: Result) -> DataFrame:
 def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the change of impact by each move, largest first."""
     table = moves_data(result)
-    title = "Effect of each move"
     label = "Impact of what it runs on, after minus before (% of fleet criticality; below 0: better)"
     bounds = table[["lo", "hi"]].round(ROUNDED)
     # with changes of one sign only, zero is the end of the axis already
@@ -266,7 +263,7 @@ def moves(result: Result, *, ax: Axes | None = None) -> Axes:
     return intervals(
         table,
         ax=ax,
-        title=title,
+        title="Effect of each move",
         xlabel=label,
         noun="services",
         threshold=0.0 if is_mixed else None,

@@ -19,6 +19,7 @@ from assess.figures.style import (
     ROWS_SHOWN,
     short,
 )
+from assess.words import UNKNOWN, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +61,12 @@ def worst_first(table: DataFrame, *by: str) -> DataFrame:
 def counted(n: object, noun: str) -> str:
     """Write a count in words; nothing for zero and for unknown."""
     return "" if pd.isna(n) or not n else f"{n:.0f} {noun}"
+
+
+def change(value: float) -> str:
+    """Write a change with its sign, from 10 on without decimals."""
+    digits = 1 if abs(value) < 10 else 0
+    return number(value, digits, signed=True).replace("-", "−")
 
 
 def canvas(ax: Axes | None, rows: int) -> Axes:
@@ -106,7 +113,8 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
     _draw_rest(ax, len(shown), frame["point"].iloc[len(shown) :])
     bands = shown.get("band", Series("", index=shown.index))
     _draw_points(ax, values[:, 1], bands)
-    notes = shown.get("note", bands)
+    given = shown.get("note", bands)
+    notes = given.mask(given.eq("") & shown["point"].isna(), UNKNOWN)
     for y, (text, band) in enumerate(zip(notes, bands, strict=True)):
         note(ax, y, str(text), BANDS[band].ink if band in BANDS else MUTED)
     if threshold is not None:
@@ -115,8 +123,7 @@ def intervals(  # noqa: PLR0913 - one call per figure names all that differs
         top = (threshold, 1.005)
         at = ("data", "axes fraction")
         ax.annotate(named, top, xycoords=at, ha="center", va="bottom", fontsize=9)
-    pad = None if threshold is None else NUMBER_PAD
-    ax.set_title(title, pad=pad)
+    ax.set_title(title, pad=None if threshold is None else NUMBER_PAD)
     n = len(frame) if total is None else total
     nouns = noun.removesuffix("s") if n == 1 else noun
     ax.set_xlabel(f"{xlabel}; n = {n} {nouns}".rstrip())

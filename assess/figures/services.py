@@ -11,6 +11,7 @@ from pandas import DataFrame
 
 from assess.errors import counted
 from assess.figures.rows import (
+    change,
     intervals,
     message,
     named_rows,
@@ -257,9 +258,7 @@ def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -
     ax.set_xlim(0, 100)
     _arrows(ax, shown)
     for y, row in enumerate(shown.itertuples()):
-        known = pd.notna(row.change)
-        text = f"{row.change:+.1f}".replace("-", "−") if known else row.state
-        note(ax, y, text, INK)
+        note(ax, y, change(row.change) if pd.notna(row.change) else row.state, INK)
     ax.set_title(title)
     total = f"n = {counted(len(table), 'service')}, {len(table) - len(moved)} unchanged"
     ax.set_xlabel(f"Readiness (0–100 points): hollow {was}, filled {now}; {total}")
@@ -337,8 +336,8 @@ def targets(result: Result, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(ticks, columns, rotation=25, ha="right")
     ax.set_title(TARGETS_TITLE)
     legend = "   ".join(f"{symbol} {word}" for word, symbol in SYMBOLS.items())
-    beaten = "○ fits, but another target is at least as good"
-    ax.set_xlabel(f"{legend}\n({beaten}; n = {counted(len(names), 'service')})")
+    beaten = "○ fits (another target is at least as good)"
+    ax.set_xlabel(f"{legend}   {beaten}\nn = {counted(len(names), 'service')}")
     return ax
 
 

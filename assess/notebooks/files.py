@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from assess.config import data_path
-from assess.errors import AssessError, no_such
+from assess.errors import AssessError, first_line, no_such
 from assess.writing import write_beside
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -55,7 +55,7 @@ def read(path: Path) -> Any:
         node = nbformat.reads(path.read_text("utf-8"), as_version=nbformat.NO_CONVERT)
         nbformat.validate(node)
     except (nbformat.ValidationError, ValueError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise AssessError(
             f"{path} is not a notebook: {reason}", hint="restore the file"
         ) from error

@@ -1,11 +1,10 @@
 """Targets of a move: fill what a row leaves out, choose the default, list problems."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.resources import files
 
 from assess import reference
+from assess.config import packaged_rows
 from assess.errors import did_you_mean
 from assess.policy.shapes import SHAPES, Table, Values
 
@@ -20,9 +19,8 @@ RUNTIMES = ("docker", "containerd", "cri-o", "podman")
 @cache
 def platforms() -> dict[str, Values]:
     """Return the facts of every platform: orchestrator, runtime, who patches, what it refuses."""
-    text = files("assess.policy").joinpath("platforms.csv").read_text("utf-8")
     found: dict[str, Values] = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in packaged_rows("policy/platforms.csv"):
         lists = {name: row[name].split(";") for name in ("refuses", "calendars")}
         whole = {name: list(filter(None, cells)) for name, cells in lists.items()}
         is_healing = row["self_heal"] == "true"

@@ -387,7 +387,7 @@ def _lines() -> dict[str, dict[str, _Line]]:
     for row in rows("calendars"):
         if not row["needs"]:
             found[row["product"]] = {
-                name: line._replace(basis=f"as {row['follows']} {name}: {line.basis}")
+                name: line._replace(basis=f"like {row['follows']} {name}: {line.basis}")
                 for name, line in found[row["follows"]].items()
             }
     return found

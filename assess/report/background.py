@@ -25,7 +25,7 @@ from assess.report.model import (
 from assess.score.assessment import Assessment
 from assess.score.backtest import Backtest
 from assess.score.claims import Claims
-from assess.words import UNKNOWN, sentence_list, word
+from assess.words import UNKNOWN, sentence_list, share, word
 
 NAMED = 4
 VERDICTS = ("supported", "refuted", "undecided")
@@ -48,7 +48,8 @@ def claims(result: Claims, pictures: Pictures) -> Section:
         "One article called containers in production a history of failure; another replied point "
         f"by point. Of their {len(frame)} claims, this fleet supports {supported}, refutes "
         f"{refuted} and leaves {undecided} undecided. A claim is decided only if its whole "
-        "interval lies on one side of the bound. Without data it stays undecided."
+        f"{share(result.policy['claims']['level'])} interval lies on one side of the bound. "
+        "Without data it stays undecided."
     )
     rows = frame.to_dict("records")
     cards = [_card(result, row) for row in rows]
@@ -77,7 +78,8 @@ def _card(result: Claims, row: Row) -> Card:
     lines = result.explain(claim).text.splitlines()
     items = [Item(line) for line in lines if not line.startswith("Verdict:")]
     name = f"{claim} {row['text']}"
-    return Card(f"claim-{claim}", name, verdict, band_of(verdict), [], {"": items})
+    first = items[0].text
+    return Card(f"claim-{claim}", name, verdict, band_of(verdict), [], {"": items}, first)
 
 
 @lru_cache(maxsize=1)

@@ -75,7 +75,8 @@ def card(row: Row, scores: Assessment, *, is_full: bool = True) -> Card:
             ),
             **_checks(service_id, scores),
         }
-    return Card(anchor(service_id), service_id, label, band_of(label), line, lists)
+    band = band_of(label)
+    return Card(anchor(service_id), service_id, label, band, line, lists, row["why"])
 
 
 def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
@@ -133,12 +134,12 @@ def facts(row: Row, scores: Assessment) -> list[str]:
     ]
     if not pd.isna(row["p_top"]):
         sentences.append(
-            f"In the top {scores.what_next.k} in {in_words(row, 'p_top')} of all weightings in the "
-            f"worst case, in {in_words(row, 'p_top_neutral')} in the neutral case."
+            f"In the top {scores.what_next.k} in {in_words(row, 'p_top')} of weightings (worst "
+            f"case), {in_words(row, 'p_top_neutral')} (neutral case)."
         )
     sentences += [
-        f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality; "
-        f"its single points of failure: {in_words(row, 'blast_exposure_n')} "
+        f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality. "
+        f"Single points of failure seen: {in_words(row, 'blast_exposure_n')} "
         f"(at most {in_words(row, 'blast_exposure_hi')}).",
         f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year.",
     ]

@@ -195,11 +195,7 @@ class Card:
     band: Band
     line: Sequence[str]  # shown while the card is folded, such as readiness and owner
     lists: Mapping[str, Sequence[Item]]  # by heading; the first has none
-
-    @property
-    def first(self) -> str:
-        """The first sentence, for places with room for one."""
-        return next((item.text for items in self.lists.values() for item in items), "")
+    first: str  # the reason, for places with room for one sentence
 
 
 @dataclass(frozen=True)

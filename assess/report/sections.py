@@ -57,8 +57,9 @@ def nothing_moves(frame: DataFrame, *, is_all_seen: bool = True) -> str:
     """
     candidates = frame.loc[frame["p_top"].notna(), "label"]
     if candidates.empty:
-        known = "" if is_all_seen else " known"
-        return f"Nothing{known} is left to move{_work_inside(frame['label'])}."
+        known = "" if is_all_seen else "known "
+        work = _work_inside(frame["label"])
+        return f"Nothing is left to move: every {known}service runs in containers{work}."
     if candidates.eq("NEVER").all():
         return f"No candidates: none of the {len(candidates)} services outside containers may move."
     if candidates.isin(["NOT DECIDABLE", "NEVER"]).all():
@@ -70,9 +71,7 @@ def _work_inside(labels: Series) -> str:
     """Return what to do about services in containers: which to pull back or find out about."""
     back = labels.index[labels == "PULL BACK"]
     open_n = sum(labels == "NOT DECIDABLE")
-    work = ": every service runs in containers"
-    if len(back):
-        work = f"; pull back {_listing(back)}"
+    work = f"; pull back {_listing(back)}" if len(back) else ""
     if open_n:
         work += f"; find out about {counted(open_n, 'service')}"
     return work
@@ -128,7 +127,7 @@ def _room(scores: Assessment) -> str:
         return f"{most} No source says in which months incidents were watched."
     incidents_n, months = watched.in_containers
     loose_n = incidents_n - watched.total(side=CONTAINER)[0]
-    loose = f" ({loose_n} of them perhaps elsewhere)" if loose_n else ""
+    loose = f" ({loose_n} of them perhaps outside containers)" if loose_n else ""
     settings = scores.policy["what_next"]
     return (
         f"{most} Services in containers had {counted(incidents_n, 'incident')}{loose} in "
@@ -354,7 +353,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
     remedies = churn.details["remedies"]
     parts: list[Part] = [
         pictures("upgrade-churn"),
-        table_of("churn-table", frame),
+        table_of("churn-table", frame, level=share(scores.policy.level)),
         pictures("clocks"),
         table_of("calendar", churn.details["calendar"]),
         table_of("remedies", remedies, may_n=may_n, blind_n=blind_n),

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import random
-import tomllib
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.resources import files
 from typing import Any
 
 import pandas as pd
 
+from assess.config import packaged, packaged_rows
 from assess.frames import Row
 
 CELL = 48  # services
 _NAMES = ("service_id", "element", "host_id", "affected_services", "observed_services")
 
 
-@cache
 def world() -> dict[str, Any]:
     """Return the constants of every cell and quarter."""
-    return tomllib.loads((files("assess.sample") / "world.toml").read_text("utf-8"))
+    return packaged("sample/world.toml")
 
 
 @cache
 def _table(name: str, step: int, last: int) -> list[Row]:
     """Read a table; a cell "before>after" takes its second value once the row has changed."""
-    with (files("assess.sample") / f"{name}.csv").open(encoding="utf-8") as handle:
-        return [
-            {column: cell.split(">")[-(step > i % last)] for column, cell in row.items()}
-            for i, row in enumerate(csv.DictReader(handle))
-        ]
+    return [
+        {column: cell.split(">")[-(step > i % last)] for column, cell in row.items()}
+        for i, row in enumerate(packaged_rows(f"sample/{name}.csv"))
+    ]
 
 
 def digest(text: str) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sized
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
+from assess.config import packaged
 from assess.sources import csv_records
 from assess.sources.deadline import Deadline
 from assess.sources.failure import BUGS, HINTS, failure
@@ -317,6 +315,11 @@ class Asked:
     others: Lists = field(default_factory=dict)  # rows of the sources before it, by frame
     is_probe: bool = False  # whether a few cheap calls are enough
 
+    def file(self, option: str) -> Path | None:
+        """Return the file that an option names; None without the option."""
+        name = self.options.get(option)
+        return self.base / name if name else None
+
     @property
     def scope(self) -> str:
         """Scope of coverage rows about the whole table: its dumps, or its endpoint."""
@@ -350,11 +353,9 @@ def type_of(label: str) -> str:
     return label.partition("#")[0]
 
 
-@cache
 def built_in() -> Keyed:
     """Return what `types.toml` says about each type of source of this package."""
-    listed = (files("assess.sources") / "types.toml").read_text("utf-8")
-    return tomllib.loads(listed)
+    return packaged("sources/types.toml")
 
 
 def is_texts(value: Any) -> bool:

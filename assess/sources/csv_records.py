@@ -3,12 +3,12 @@
 import csv
 import re
 from functools import cache
-from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from unicodedata import normalize
 
+from assess.config import packaged_rows
 from assess.reading import (
     CELL_COST,
     MAX_MAP_BYTES,
@@ -84,11 +84,9 @@ def rows_of(path: Path) -> list[Cells]:
     return list(csv.DictReader(content.splitlines(keepends=True)))
 
 
-@cache
 def rows(name: str) -> list[Cells]:
-    """Read the rows of a vocabulary, a CSV file beside this one."""
-    with (files("assess.sources") / f"{name}.csv").open(encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+    """Return the rows of a vocabulary, a CSV file beside this one."""
+    return packaged_rows(f"sources/{name}.csv")
 
 
 @cache

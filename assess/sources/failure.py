@@ -7,7 +7,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from assess.errors import AssessError
+from assess.errors import AssessError, first_line
 from assess.sources.csv_records import rows
 from assess.sources.redact import scrub
 from assess.sources.values import Texts
@@ -94,5 +94,5 @@ def failure(error: Exception) -> dict[str, Any]:
         hint = error.strerror
     # libraries write addresses into theirs, and a password with a slash looks like a port
     elif isinstance(error, FOR_PEOPLE) and not isinstance(error, OSError):
-        hint = scrub(str(error).partition("\n")[0])
+        hint = scrub(first_line(error))
     return {"status": status, "error_class": type(error).__name__, "hint": hint}

@@ -260,8 +260,8 @@ def open_web(asked: Asked, token: str = "Bearer {}", *, call: Call | None = None
             token = f"Authorization: {token}"
         header, _, form = token.partition(": ")
         headers[header] = form.format(secret)
-    ca = asked.base / options["ca"] if options.get("ca") else None
-    web = Web(str(options["endpoint"]), asked.deadline, headers=headers, ca=ca)
+    address = str(options["endpoint"])
+    web = Web(address, asked.deadline, headers=headers, ca=asked.file("ca"))
     if call:
         call.watch(web)
     return web

@@ -500,6 +500,34 @@ def test_a_question_finds_a_short_word_within_a_name(browser, named, tmp_path):
     assert page.locator(".x-table tbody a").first.inner_text() == "orders-db"
 
 
+@pytest.mark.parametrize(
+    "typed", ["ordrs-db", "ordersdb", "oders-db", "odrers-db", "what if ordrs-db fails"]
+)
+def test_a_name_that_is_not_spelt_right_finds_the_nearest(
+    browser, named, tmp_path, typed
+):
+    page = opened(
+        browser, [named.what_next, named.readiness, named.blast_radius], tmp_path
+    )
+    text_of(page, explorer.address("find"))
+    page.get_by_label("Find", exact=True).fill(typed)
+    names = page.locator(".x-table tbody tr td:nth-child(2) a").all_inner_texts()
+    assert names[0] == "orders-db"
+    assert "No such name" in page.get_by_role("status").inner_text()
+    page.get_by_label("Find", exact=True).fill("qqqqqq")
+    assert page.locator(".x-table tbody a").count() == 0
+
+
+def test_a_question_about_a_failure_leads_to_what_goes_down(browser, named, tmp_path):
+    page = opened(
+        browser, [named.what_next, named.readiness, named.blast_radius], tmp_path
+    )
+    text_of(page, explorer.address("find"))
+    page.get_by_label("Find", exact=True).fill("what if orders-db fails")
+    page.get_by_role("link", name="When it fails").first.click()
+    assert "When service orders-db fails" in page.locator(".x-body").inner_text()
+
+
 def test_only_what_competes_has_a_rank(browser, named, tmp_path):
     path = tmp_path / "index.html"
     path.write_text(explorer.Explorer([named.what_next]).html, encoding="utf-8")
@@ -513,6 +541,8 @@ def test_a_view_that_does_not_exist_says_so(browser, file):
         browser, f"{file}#explore/service/no%zz such?weights=a&good=x/y&give=9"
     )
     assert "Nothing of that name" in page.locator(".x-body").inner_text()
+    page.get_by_role("link", name="Find similar names").click()
+    assert page.get_by_label("Find", exact=True).input_value() == "no%zz%20such"
     for view in ("__proto__", "constructor", "fails/host", "target/web/none"):
         text_of(page, f"#explore/{view}")
     assert page.complaints == []

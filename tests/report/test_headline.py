@@ -19,7 +19,11 @@ from assess.report.sections import nothing_moves
     [
         ([], [], "Nothing is left to move"),
         ([], ["KEEP", "FIX", "NOT DECIDABLE"], "Nothing is left to move: every service"),
-        ([], ["KEEP", "PULL BACK"], "Nothing is left to move; pull back s1."),
+        (
+            [],
+            ["KEEP", "PULL BACK"],
+            "Nothing is left to move: every service runs in containers; pull back s1.",
+        ),
         ([], ["NOT DECIDABLE"] * 2, "in containers; find out about 2 services."),
         ([], ["NOT DECIDABLE", "PULL BACK"], "pull back s1; find out about 1 service."),
         (["NEVER", "NEVER"], ["KEEP"], "No candidates: none of the 2 services"),
@@ -48,7 +52,7 @@ def test_a_host_that_nobody_looked_into_may_hold_what_could_move(policy, tmp_pat
     report = assess.build_report(
         assess.from_frames(tables, snapshot_at="2026-09-30"), policy
     )
-    assert report.headline.startswith("Nothing known is left to move")
+    assert report.headline.startswith("Nothing is left to move: every known service")
     text = report.to_markdown()
     assert "No source says what runs on 2 hosts: vm-1 and vm-2." in text
     assert "No source says what runs on 2 hosts, nor what goes down there." in text

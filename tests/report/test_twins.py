@@ -9,6 +9,7 @@ from fleets import HOSTILE, PLAIN, SCRIPT, fleet
 
 import assess
 from assess.report.model import Column, Section, Table
+from assess.untrusted import markdown_text
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,12 @@ def test_the_summary_fits_into_a_comment_and_says_the_decision_first(hostile):
     assert "There is no back-test" in told
     assert SCRIPT not in told
     assert not re.search(r"\bnan\b|<NA>", told)
+
+
+def test_the_card_of_a_service_behind_a_gate_has_its_reason(hostile):
+    reasons = hostile.scores.what_next.frame["why"]
+    cards = [line for line in hostile.to_markdown().splitlines() if line[:2] == "- "]
+    gated = reasons[reasons.str.startswith("G")]
+    assert len(gated)
+    for why in gated:
+        assert any(markdown_text(why) in card for card in cards)

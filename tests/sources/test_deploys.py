@@ -129,6 +129,19 @@ def revision(number, day, status="superseded", **more):
     }
 
 
+def test_an_application_of_several_sources_has_the_revision_of_the_first(tmp_path):
+    entry = {"id": 1, "deployedAt": "2026-11-01T10:00:00Z", "revisions": ["abc", "def"]}
+    application = {
+        "kind": "Application",
+        "metadata": {"name": "web"},
+        "status": {"history": [entry]},
+    }
+    (tmp_path / "web.json").write_text(json.dumps(application))
+    batch = DeploysSource().collect({"path": "web.json"}, tmp_path, Deadline(20))
+    (row,) = batch.rows["activities"]
+    assert row["to_version"] == "abc"
+
+
 def test_revisions_of_helm_are_deployments(tmp_path):
     kept = [revision(3, 9, "deployed", appVersion="2.1"), revision(2, 2), revision(1, 1)]
     released = {

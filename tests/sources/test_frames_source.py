@@ -104,14 +104,30 @@ def test_own_answers_join_what_others_saw(tmp_path):
     assert list(inventory["service_aliases"]["alias"]) == ["checkout-svc"]
 
 
-def test_a_list_of_needs_without_other_evidence_is_kept(tmp_path):
+def test_a_list_without_other_evidence_is_evidence_and_lacks_nothing(tmp_path):
     (tmp_path / "services.csv").write_text("service_id\nshop\ndb\n")
     (tmp_path / "dependencies.csv").write_text("src_id,dst_id,kind\nshop,db,data\n")
+    (tmp_path / "answers.csv").write_text(
+        "service_id,question,answer,source\nshop,q1,yes,\n"
+    )
     inventory = run(("frames", {"path": "."}), directory=tmp_path)
     [edge] = inventory["dependencies"].itertuples()
     assert (edge.src_id, edge.dst_id, edge.evidence) == ("shop", "db", "frames")
-    [read] = inventory["coverage"].query("call == 'dependencies.csv'").itertuples()
-    assert (read.status, "no such column" in read.hint) == ("partial", True)
+    assert inventory["answers"]["source"].tolist() == ["frames"]
+    assert set(inventory["coverage"]["status"]) == {"ok"}
+
+
+def test_a_misspelt_service_of_a_waiver_becomes_no_service(tmp_path):
+    (tmp_path / "services.csv").write_text("service_id\norders\n")
+    head = "service_id,gate,owner,reason,granted_at,expires_at\n"
+    row = "{},G2,shop,why,2026-09-01,2026-10-01\n"
+    text = head + row.format("orders") + row.format("order")
+    (tmp_path / "waivers.csv").write_text(text)
+    inventory = run(("frames", {"path": "."}), directory=tmp_path)
+    assert inventory["services"]["service_id"].tolist() == ["orders"]
+    assert inventory["waivers"]["service_id"].tolist() == ["orders"]
+    [named] = inventory["coverage"].query("scope == 'waivers' and call == 'resolve'").hint
+    assert named.endswith("of no service: order")
 
 
 def test_no_directory_and_an_empty_one(tmp_path):

@@ -234,6 +234,15 @@ OPS-4,Incident,Done,2026-04-04 10:00,OPS-1
     assert coverage["hint"] == "left out 2: cancelled, or of another type"
 
 
+def test_what_was_declined_or_merged_into_another_is_no_incident(tmp_path):
+    text = "id,created_at,incident_status\n" + "".join(
+        f"{word},2026-05-19T12:37:01Z,{word}\n"
+        for word in ("Closed", "Declined", "Merged", "Canceled")
+    )
+    rows, _ = read(tmp_path, text)
+    assert set(rows) == {"Closed"}
+
+
 def test_the_priority_of_pagerduty_comes_before_its_urgency(tmp_path):
     text = "id,created_on,urgency,priority_name\n1,2026-05-19T12:37:01Z,high,P1\n"
     rows, _ = read(tmp_path, text)

@@ -145,6 +145,44 @@ def test_sizes_and_devices_of_a_whole_pod_hold_for_its_containers():
     }
 
 
+def test_a_service_of_knative_serves_without_a_port_and_groups_of_pods_are_read():
+    pods = {"containers": [{"name": "a", "image": "a:1"}]}
+    template = {"spec": pods}
+    items = {
+        "kservices": ("Service", "knative", {"template": template}),
+        "leaderworkersets": (
+            "LeaderWorkerSet",
+            "group",
+            {"replicas": 2, "leaderWorkerTemplate": {"workerTemplate": template}},
+        ),
+    }
+    lists = {
+        kind: [{"kind": word, "metadata": {"name": name}, "spec": spec}]
+        for kind, (word, name, spec) in items.items()
+    }
+    batch = to_batch(lists, "c")
+    kinds = {row["names"][0].name: row["kind"] for row in batch.rows["services"]}
+    assert kinds == {"knative": "web", "group": "worker"}
+    found = [row["names"][0].name for row in batch.rows["workloads"]]
+    assert sorted(found) == ["group", "group", "knative"]
+
+
+def test_pods_of_a_kind_that_nobody_knows_are_told_to_be_unread(tmp_path):
+    jobs = [{"template": {"spec": {"template": {"spec": {"containers": [{}]}}}}}]
+    items = [
+        SHOP["items"][0],
+        {
+            "apiVersion": "jobset.x-k8s.io/v1alpha2",
+            "kind": "JobSet",
+            "metadata": {"name": "train"},
+            "spec": {"replicatedJobs": jobs},
+        },
+    ]
+    (tmp_path / "all.json").write_text(json.dumps(items))
+    row = collect(tmp_path, path="all.json").coverage[0]
+    assert (row["call"], row["unmapped_n"]) == ("read", 1)
+
+
 def test_what_failed_says_so(shop):
     mailer = workloads(shop)["mailer-77fd6-abcde"]
     assert (mailer["state"], mailer["oom_killed"], mailer["restarts_n"]) == (

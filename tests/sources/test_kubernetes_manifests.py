@@ -498,6 +498,18 @@ def test_what_is_rendered_first_names_its_command(tmp_path):
     assert len(rows) == 3 and {r["tag"] for r in rows} == {"1.4.2"}
 
 
+def test_the_tests_of_a_chart_are_not_part_of_it_and_its_other_hooks_are(tmp_path):
+    def pod(name, hook):
+        note = f"annotations: {{helm.sh/hook: {hook}}}"
+        kind = f"kind: Pod\nmetadata: {{name: {name}, {note}}}"
+        return f"{kind}\nspec: {{containers: [{{name: a, image: b}}]}}\n"
+
+    hooks = {"tries": "test", "older": "test-success", "sets-up": "pre-install"}
+    text = "---\n".join(pod(name, hook) for name, hook in hooks.items())
+    batch = collect(write(tmp_path, chart=text), path="chart.yaml")
+    assert [row["name"] for row in batch.rows["workloads"]] == ["sets-up"]
+
+
 def test_a_patch_alone_is_no_workload_and_is_named(tmp_path):
     overlay = "namespace: prod\nresources: [../../base]\npatches: [{path: patch.yaml}]"
     files = write(tmp_path, prod__kustomization=overlay, prod__patch=PATCH)

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assess.sources import yaml_loader
-from assess.sources.yaml_loader import load_documents
+from assess.sources import dumps
+from assess.sources.dumps import load_documents
 
 PACKAGE = Path(__file__).parent.parent.parent / "assess"
 ANCHORS = "a: &a {user: 0, privileged: 1}\nb: &b {user: 1, image: x}\n"
@@ -140,7 +140,7 @@ def test_no_other_file_has_a_loader_of_its_own():
         for path in PACKAGE.rglob("*.py")
         if any(mark in path.read_text(encoding="utf-8") for mark in marks)
     ]
-    assert files == [Path(yaml_loader.__file__)]
+    assert files == [Path(dumps.__file__)]
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "a:\n "])
@@ -150,10 +150,10 @@ def test_what_is_nested_too_deeply_ends_with_an_error_and_not_the_process(openin
     if "\n" in opening:
         text = "".join(f"{' ' * n}a:\n" for n in range(min(depth, 2000)))
     with pytest.raises(ValueError, match="deeper than 200"):
-        yaml_loader.load_documents(text)
+        dumps.load_documents(text)
 
 
 def test_nodes_are_counted_before_they_are_built():
-    assert yaml_loader.load_documents("[a, b]", max_nodes=20) == [["a", "b"]]
+    assert dumps.load_documents("[a, b]", max_nodes=20) == [["a", "b"]]
     with pytest.raises(ValueError, match="more than 20 nodes"):
-        yaml_loader.load_documents("[" + "a," * 20 + "]", max_nodes=20)
+        dumps.load_documents("[" + "a," * 20 + "]", max_nodes=20)

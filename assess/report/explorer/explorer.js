@@ -53,6 +53,12 @@ function interval([lo, point, hi], digits = 0, signed = false) {
   return (a === b && b === c) || (!known(lo) && !known(hi)) ? b : `${b} (${a} to ${c})`;
 }
 
+/** Two ends without a middle. */
+function range(lo, hi) {
+  const [a, b] = [number(lo), number(hi)];
+  return a === b ? a : `${a} to ${b}`;
+}
+
 const name = (text) => h("bdi", null, short(text));
 
 /** A binary heap: the cheapest comes first, of equal ones the earliest. */
@@ -95,6 +101,7 @@ class Heap {
 // ---- the explorer ----
 
 const BASE = "#explore/";
+const NO_SERVICES = "the snapshot has no services.";
 const ROWS = 12;
 const STEP = 200; // rows that a table grows by: a browser lays out ten thousand slowly
 // columns that need no head on a phone
@@ -109,7 +116,40 @@ const TABS = [
 ];
 const ASKING = new Set(("a an and are at be by can do does for from go have how if in is it its many most my no of on or our "
   + "service services should so that the this to up was we what when where which who whose why will with would could you").split(" "));
+const FAILING = /\b(fail|break|crash|down|outage)/;
 const escaped = (text) => encodeURIComponent(text.toWellFormed?.() ?? text);
+
+const bare = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
+
+/** Count the letters to change, add, drop or swap that turn one word into another. */
+function slips(a, b) {
+  let before = [];
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      // two letters in the wrong order are one slip
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) next[j] = Math.min(next[j], before[j - 2] + 1);
+    }
+    [before, row] = [row, next];
+  }
+  return row[b.length];
+}
+
+/** Things with a name, or a part of one, that is spelt nearly like a word; the nearest first. */
+function near(things, word) {
+  const asked = bare(word);
+  const most = Math.floor(asked.length / 3);
+  const distance = ({ text }) => {
+    const parts = [text, ...text.split(/[-_./:@ ]/)].map(bare);
+    // one or two letters are near to everything; a part of another length cannot be near
+    const alike = parts.filter((part) => part.length > 2 && Math.abs(part.length - asked.length) <= most);
+    return Math.min(Infinity, ...alike.map((part) => slips(asked, part)));
+  };
+  const far = new Map(things.map((thing) => [thing, distance(thing)]));
+  return things.filter((thing) => far.get(thing) <= most).sort((a, b) => far.get(a) - far.get(b));
+}
 
 /** Things that a word names, then those whose kind, name or question has any; a rare word counts more. */
 function related(things, asked) {
@@ -120,7 +160,8 @@ function related(things, asked) {
     // a word of questions is in nearly every text, and a short one inside of other words
     const isContained = (thing) => !ASKING.has(word) && (hasPart(thing, word) || (word.length > 3 && text(thing).includes(word)));
     const isName = (thing) => thing.text.toLowerCase() === word;
-    const found = things.filter((thing) => isName(thing) || isContained(thing));
+    const exact = things.filter((thing) => isName(thing) || isContained(thing));
+    const found = exact.length || ASKING.has(word) ? exact : near(things, word);
     for (const thing of found) weights.set(thing, (weights.get(thing) ?? 0) + isName(thing) + 1 / found.length);
   }
   return [...weights].sort(([, a], [, b]) => b - a).map(([thing]) => thing);
@@ -311,7 +352,9 @@ class Explorer {
   }
 
   none(what) {
-    return [this.title("Nothing of that name"), h("p", { class: "note" }, `There is no ${what} here.`)];
+    const wanted = this.path[1];
+    return [this.title("Nothing of that name"), h("p", { class: "note" }, `There is no ${what} here. `,
+      this.data.facts && wanted && h("a", { href: this.link("find", wanted) }, "Find similar names"))];
   }
 
   badge(label) {
@@ -491,7 +534,7 @@ class Explorer {
     const changed = found.label.filter((label, i) => label !== before[i]).length;
     const wish = this.preference();
     this.result.replaceChildren(
-      this.table("ranking", "All services, best first", columns, rows),
+      this.table("ranking", "All services, best first", columns, rows, { empty: NO_SERVICES }),
       h("p", { class: "note" }, `${wish.draws.toLocaleString("en")} weightings. Gates and unknowns stay in force: in the worst case every unknown counts against the service.`));
     const isOwn = this.wish.kind !== "all" || this.marks.size;
     this.say(isOwn ? `${plural(changed, "label")} of ${data.names.length} ${changed === 1 ? "differs" : "differ"} from the report.` : "");
@@ -547,9 +590,12 @@ class Explorer {
       const hits = named.length ? named : related(things, asked);
       const starts = (thing) => !thing.text.toLowerCase().startsWith(lower);
       if (lower && named.length) hits.sort((a, b) => starts(a) - starts(b));
-      const rows = hits.map(({ kind, text, href, note }) => () => [kind, h("a", { href }, name(text)), typeof note === "function" ? note() : note]);
+      const fails = (kind, text) => kind === "service" && data.blast && FAILING.test(lower)
+        && [" ", h("a", { href: this.link("fails", kind, text) }, "When it fails")];
+      const rows = hits.map(({ kind, text, href, note }) => () => [kind, h("a", { href }, name(text)),
+        [typeof note === "function" ? note() : note, fails(kind, text)].flat()]);
       found.replaceChildren(this.table("find", "What there is to look at", [["Kind"], ["Name"], ["About"]], rows, { most: 20, empty: "No name and no question has these words." }));
-      this.say(lower ? `${hits.length} found.` : "");
+      this.say(lower ? `${named.length ? "" : "No such name. Similar or related: "}${hits.length} found.` : "");
     };
     const input = h("input", { type: "search", id: "x-find", value: this.path[1] ?? "", oninput: (event) => {
       search(event.target.value);
@@ -756,12 +802,13 @@ class Explorer {
     });
     rows.sort((a, b) => point[b] - point[a] || hi[b] - hi[a]);
     const delta = blast.delta.slice(3 * i, 3 * i + 3);
-    const minutes = blast.minutes.slice(2 * i, 2 * i + 2);
-    const exposure = blast.exposure.slice(2 * i, 2 * i + 2);
+    const minutes = blast.minutes.slice(2 * i, 2 * i + 2).map((x) => number(x));
+    const [least, most] = blast.exposure.slice(2 * i, 2 * i + 2);
+    const unseen = most > least ? `, at most ${number(most)} with unseen calls and places` : "";
     const lines = [
-      blast.placed[i] ? `Single points of failure: ${number(exposure[0])} (at most ${number(exposure[1])}).` : "Where it runs is unknown: any host, zone or engine may take it down.",
-      `Minutes to heal: ${number(minutes[0])}; minutes of outage a year: ${number(minutes[1])}.`,
-      `Before and after the move: the blast radius changes by ${interval(delta, 1, true)} percentage points (negative is containment gained).`,
+      blast.placed[i] ? `Single points of failure: ${number(least)}${unseen}.` : "Where it runs is unknown: any host, zone or engine may take it down.",
+      `Minutes to recover: ${minutes[0]}. Minutes of outage per year: ${minutes[1]}.`,
+      `Change of the blast radius by the move: ${interval(delta, 1, true)} percentage points (negative: better contained).`,
       ...this.moveWords(node),
     ];
     return [h("h4", null, "What takes it down"), h("p", null, lines.join(" ")),
@@ -789,8 +836,8 @@ class Explorer {
     return [this.title("What goes down with what"), filter,
       this.table(`blast ${only}`, "Elements, worst first", [["Element"], ["Share of criticality (%)", true], ["One failure takes (%)", true], ["Computed"]],
         chosen.map((e) => () => [this.elementLink(e), interval(blast.impact.slice(3 * e, 3 * e + 3)),
-          known(blast.next[2 * e]) ? `${number(blast.next[2 * e])} to ${number(blast.next[2 * e + 1])}` : "–",
-          known(blast.impact[3 * e]) ? this.text(blast.how[e]) : "–"]), { most: 15 })];
+          known(blast.next[2 * e]) ? range(...blast.next.slice(2 * e, 2 * e + 2)) : "–",
+          known(blast.impact[3 * e]) ? this.text(blast.how[e]) : "–"]), { most: 15, empty: "nothing is known that could fail." })];
   }
 
   /** The most probable path from an element to every service: for each, the service before it. */
@@ -856,7 +903,7 @@ class Explorer {
     const frozen = blast.frozen[1].filter((_, at) => blast.frozen[0][at] === e);
     const impact = blast.impact.slice(3 * e, 3 * e + 3);
     const head = known(impact[1])
-      ? `It takes down ${interval(impact)}% of the fleet's criticality: the expected share and, where they differ, the least and the most that can be reached (${this.text(blast.how[e])}).`
+      ? `Expected to go down: ${interval(impact)} percent of the fleet's criticality. In brackets: the least expected, and all that can be reached, with unseen calls. Computed: ${this.text(blast.how[e])}.`
       : "No source says what runs there, nor what goes down with it.";
     const isPlaced = kind !== "registry";
     const cells = rows.map((at) => () => {
@@ -1018,7 +1065,7 @@ class Explorer {
         h("a", { href: this.link("targets", ...rest), "aria-current": isCost === Boolean(at) ? "true" : null }, title))),
       h("p", { class: "note" }, isCost ? "By the prices of the policy, or those that you type below; unknown without a size or a price (0 is free)."
         : "A cell opens what is in the way there, and what it takes. Beaten: another target that fits is at least as good in every respect."),
-      this.table("targets", isCost ? "Cost a month" : "Verdicts", [["Service"], ...places.map((place) => [place.title || place.id, isCost])], rows, { most: 15 }),
+      this.table("targets", isCost ? "Cost a month" : "Verdicts", [["Service"], ...places.map((place) => [place.title || place.id, isCost])], rows, { most: 15, empty: NO_SERVICES }),
       isCost && places.map((_, j) => this.priceKnobs(j))];
   }
 

@@ -198,10 +198,10 @@ def choose(
 def _worst_loss(topology: Topology, sampling: Sampling, most: int) -> Booleans:
     """Mark the elements with the largest lower bound of loss, within the limits for draws."""
     n = len(topology.elements)
-    graphs = topology.graphs
-    if n <= most or not any(graph.uncertain for graph in graphs.values()):
+    if n <= most or not topology.is_uncertain:
         return np.ones(n, bool)
-    impact = propagate(graphs["point"], _failing(topology, "point"), sampling=sampling)
+    graph = topology.graphs["point"]
+    impact = propagate(graph, _failing(topology, "point"), sampling=sampling)
     return _largest(impact, sampling.pairs_most, most)
 
 

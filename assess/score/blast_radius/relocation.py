@@ -275,7 +275,7 @@ def _moved(
         failing = move_scenarios(changed, drawn)
         # in one large cycle each reaches the whole fleet
         if (
-            not any(graph.uncertain for graph in graphs.values())
+            not topology.is_uncertain
             or reached(graphs["hi"], failing, sampling).reached_n.sum()
             <= sampling.pairs_most
         ):

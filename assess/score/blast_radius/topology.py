@@ -359,6 +359,11 @@ class Topology:
         """Arcs between nodes by level (lo, point, hi)."""
         return {level: self.graph(level, level) for level in LEVELS}
 
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether an arc is neither certain nor impossible at any level."""
+        return any(graph.uncertain for graph in self.graphs.values())
+
     def graph(self, level: str, places: str) -> Graph:
         """Return the arcs at a level, for what fails directly at the level of ``places``."""
         # At ``hi``, one extra node stands for services of unknown place: pairs would be

@@ -7,11 +7,9 @@ to connect.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from pandas import DataFrame, Series
 from pandas.api.types import is_numeric_dtype
 
 from assess import reference
+from assess.config import packaged
 from assess.errors import AssessError
 from assess.frames import surely
 from assess.policy import Policy
@@ -38,11 +37,9 @@ ORCHESTRATED = "C12"
 PLATFORM_COLUMNS = ["claim", "short", "platform", *NUMBERS, "n", "verdict", "needs"]
 
 
-@cache
 def texts() -> dict[str, Cells]:
-    """Read the texts of each claim: the words of both sides, the measure, the bound."""
-    file = files("assess.score.claims") / "claims.toml"
-    return tomllib.loads(file.read_text("utf-8"))
+    """Return the texts of each claim: the words of both sides, the measure, the bound."""
+    return packaged("score/claims/claims.toml")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,7 +17,6 @@ from assess.linear import Linear
 from assess.linear import any_of as any_pattern
 from assess.score.blast_radius.failures import ids
 from assess.score.claims.measure import (
-    NOTHING,
     Measurement,
     amount,
     compared,
@@ -43,6 +42,7 @@ from assess.score.incidents import (
     days_in,
     replicas_in_containers,
 )
+from assess.score.incidents.rates import NOTHING
 from assess.score.incidents.recovery import self_healing
 from assess.score.readiness.gates import NOT_DECIDABLE, OPEN
 from assess.score.upgrade_churn import pace

@@ -11,6 +11,7 @@ from pandas import DataFrame, Index, Series
 from assess.frames import surely
 from assess.score import Floats
 from assess.score.incidents.rates import (
+    NOTHING,
     Interval,
     dispersion,
     jeffreys_interval,
@@ -26,7 +27,6 @@ CUTS = (0.2, 0.4, 0.6, 0.8, 1.0)  # shares of those that may be of either side
 UNPLACED = ("incidents", "months")
 TALLY = ["yes", "no", "unknown"]
 MOST = 1e7  # what would take more than that is not decided by more of the same
-NOTHING = Interval(math.nan, 0.0, math.inf)
 
 
 class Measurement(NamedTuple):

@@ -38,6 +38,9 @@ class Interval(NamedTuple):
     hi: float
 
 
+NOTHING = Interval(math.nan, 0.0, math.inf)  # of which nothing is known
+
+
 def jeffreys_interval(successes: float, trials: float, *, level: float = 0.9) -> Interval:
     """Return a proportion from few observations: posterior mean and equal-tailed interval.
 
@@ -74,7 +77,7 @@ def jeffreys_rate(events: float, exposure: float, *, level: float = 0.9) -> Inte
     from scipy.special import gammaincinv
 
     if not exposure > 0:
-        return Interval(math.nan, 0.0, math.inf)
+        return NOTHING
     shape = events + 0.5
     is_least = events <= 0
     tail = _tail(level, is_bound=is_least)
@@ -152,7 +155,7 @@ def rate_ratio(
     compared = (t1 > 0) & (t0 > 0) & (a + b > 0)
     a, t1, b, t0 = (cells[compared] for cells in (a, t1, b, t0))
     if not compared.any():
-        return Interval(math.nan, 0.0, math.inf)
+        return NOTHING
     ours = (a * t0 / (t1 + t0)).sum()
     theirs = (b * t1 / (t1 + t0)).sum()
     logs, below = _log_ratio(a.sum(), a + b, t1 / t0)

@@ -335,11 +335,7 @@ def upgrade_hours(
     rate = np.array(host_rate(target, policy, past.own))
     host = rate * int(target["hosts_n"])
     cost = settings["hours_upgrade"] + np.array(past.failure) * settings["hours_fix"]
-    rows = []
-    for service in services:
-        systems = map(reference.base_system, bases.get(service, [""]))
-        rates = (pace.system_rate(*system, since) for system in systems)
-        rows.append(pace.fastest(*rates))
+    rows = [pace.base_rate(bases.get(service, [""]), since) for service in services]
     base = np.array(rows, float).reshape(-1, len(ENDS))
     # one upgrade may serve both clocks (point, lo), or one each (hi)
     events = np.maximum(base, host)

@@ -18,7 +18,7 @@ import pandas as pd
 from pandas import Timestamp
 
 from assess import reference
-from assess.errors import AssessError
+from assess.errors import AssessError, first_line
 from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning
 from assess.policy import Policy
@@ -261,7 +261,7 @@ def _part(policy: Policy, snapshot: Inventory | str | Path) -> History | str:
             warnings.simplefilter("ignore", UnknownColumnWarning)
             return History.of(load(snapshot, only=FRAMES), policy)
     except (AssessError, OSError) as error:
-        return str(error).splitlines()[0]
+        return first_line(error)
 
 
 def _sound(part: History | str) -> History | None:

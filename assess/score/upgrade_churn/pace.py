@@ -157,8 +157,7 @@ def paces(
         # nobody knows who patches what nobody saw, nor which runtime it is
         if basis == UNKNOWN:
             engine = engine._replace(lo=0.0, hi=max(engine.hi, fastest_line))
-        images = map(reference.base_system, bases.get(service, [""]))
-        base = fastest(*(system_rate(*image, since) for image in images))
+        base = base_rate(bases.get(service, [""]), since)
         of_host = together(engine, system)
         found.append((of_host, together(of_host, base), chance))
     by_place = np.array(found, float).reshape(-1, 3, 3)
@@ -201,6 +200,12 @@ def system_rate(name: str | None, version: str | None, since: str) -> Interval:
     distro = reference.distro_of(name)
     rate = forced_rate(distro, reference.line_of(distro, version), since)
     return rate if rate.lo == rate.hi else Interval(0.0, 0.0, rate.hi)
+
+
+def base_rate(images: Iterable[str], since: str) -> Interval:
+    """Return the forced upgrades per year of a service by its base images: the fastest counts."""
+    systems = map(reference.base_system, images)
+    return fastest(*(system_rate(*system, since) for system in systems))
 
 
 @cache

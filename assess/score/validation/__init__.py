@@ -239,7 +239,7 @@ def verdict(
     shown = f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})"
     return (
         f"Each of {many} was predicted from {others}. Learned probabilities {better} "
-        f"than the policy's: gain in squared error {shown}; above 0 is better.{end}"
+        f"than the policy's: reduction of the squared error {shown}; above 0 is better.{end}"
     )
 
 

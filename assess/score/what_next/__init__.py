@@ -109,7 +109,9 @@ class WhatNext(Result):
                 "No service is ranked: too little is known about every candidate. Missing "
                 "facts are a reason neither to move nor to stay."
             )
-        if candidates.empty and len(self.frame):
+        if self.frame.empty:
+            return "No service is ranked: the snapshot has no services."
+        if candidates.empty:
             return "No service is ranked: every service runs in containers."
         return "No service is ranked yet: no candidate passes its gates."
 

@@ -80,11 +80,11 @@ def reason(row: Any, settings: Table, k: int, candidates_n: int) -> str:
         chance = "on the short list, which has room for every candidate"
     if row.label == "MOVE NOW":
         return f"All gates clear; ready even in the worst case, and {chance}."
+    if row.label == "PILOT" and is_ready:
+        bar = f"MOVE NOW needs {share(settings['move_p'])}"
+        return f"All gates clear; ready even in the worst case; {chance}, and {bar}."
     if row.label == "PILOT":
-        ready = "ready even in the worst case" if is_ready else _shortfall(row, needed)
-        only = "" if row.p_top >= settings["move_p"] else "only "
-        link = "and" if is_ready else "but"
-        return f"All gates clear; {only}{chance}, {link} {ready}."
+        return f"All gates clear; {chance}, but {_shortfall(row, needed)}."
     if row.label == "PREPARE":
         is_pilot = row.readiness_lo >= settings["pilot_points"]
         short = _shortfall(row, needed if is_pilot else settings["pilot_points"])

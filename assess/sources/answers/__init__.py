@@ -109,9 +109,8 @@ def _fill(asked: Asked) -> None:
     """Read the answers of files in one format, or of a hub."""
     options = asked.options
     kind = options.get("format", "konveyor")
-    path = asked.base / options["map"] if options.get("map") else None
     with asked.batch.call(str(options.get("map")), "map") as call:
-        table = forms.checks(kind, path)
+        table = forms.checks(kind, asked.file("map"))
     if call.failed:
         return
     asked.batch.coverage.remove(call.row)  # only a map that fails is worth a row

@@ -15,9 +15,8 @@ import yaml
 from assess.reading import read_limited
 from assess.sources.base import Row, Rows
 from assess.sources.compose.forms import Replaced, Service, as_mapping, canonical, merged
-from assess.sources.dumps import refuse_outside
+from assess.sources.dumps import Loader, load_documents, refuse_outside
 from assess.sources.values import Texts, as_list
-from assess.sources.yaml_loader import Loader, load_documents
 
 MAX_FILES = 200  # of one project; includes of includes double with each level
 MAX_LISTED = 20  # read of a directory that a service mounts

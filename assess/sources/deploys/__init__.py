@@ -95,38 +95,35 @@ def of_github(record: Row, _: str, workflow: Linear) -> Deployments:
 
 def _github_deployment(record: Row) -> Deployments:
     # `environment` moves with a deployment's statuses, and says where it is now
-    environment = text(record, "environment") or text(record, "original_environment")
+    of = picked(record, "github record")
     is_transient = record.get("transient_environment") is True
-    if is_transient or not is_production(environment):
+    if is_transient or not is_production(of["environment"]):
         return
-    address = text(record, "repository_url") or text(record, "url")
-    repository = leaf_of(address.partition("/deployments/")[0])
-    latest = dig(record, "statuses", 0, "state") or dig(record, "state")
+    repository = leaf_of(of["address"].partition("/deployments/")[0])
     yield _deployment(
         f"github:{repository}/",
         id_of(record, "id"),
         _names(repository),
-        status=status_of(str(latest)),
+        status=status_of(of["state"]),
         **picked(record, "github deployment"),
     )
 
 
 def _is_deploying(record: Row, workflow: Linear) -> bool:
-    name = text(record, "workflow_name") or text(record, "name")
+    name = picked(record, "github record")["workflow"]
     is_checked = text(record, "event").startswith("pull_request")
     is_named = workflow.search(name) or workflow.search(text(record, "path"))
     return bool(is_named) and not is_checked and is_production(name)
 
 
 def _github_run(record: Row) -> Row | None:
-    repository = text(record, "repository", "name")
-    repository = repository or leaf_of(text(record, "url").partition("/actions/")[0])
-    word = text(record, "conclusion") or text(record, "status")
+    of = picked(record, "github record")
+    repository = of["repository"] or leaf_of(of["address"].partition("/actions/")[0])
     return _deployment(
         f"github:{repository}/run/",
         id_of(record, "id") or id_of(record, "database_id"),
         _names(repository),
-        status=status_of(word),
+        status=status_of(of["ended"]),
         **picked(record, "github run"),
     )
 

@@ -10,9 +10,9 @@ import yaml
 from assess.sources.aws.place import ForeignAnswerError
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
+from assess.sources.dumps import Loader
 from assess.sources.unit import any_of
 from assess.sources.values import as_list, dicts, dig, table, text
-from assess.sources.yaml_loader import Loader
 
 MAX_NODES = 200_000  # of a template with all aliases and references in their places
 _SERVICE = "AWS::ECS::Service"

@@ -23,14 +23,13 @@ from assess.sources.dumps import DumpError, files_below
 from assess.sources.redact import scrub
 from assess.sources.values import number
 
+FILLED = {
+    "dependencies": "evidence",
+    "answers": "source",
+}  # keys that a list may leave out
 NOTED = 5  # problems of a file
 SHOWN = 3  # rows that a problem names
-_NAMING = {
-    "service_id",
-    "src_id",
-    "dst_id",
-    "affected_services",
-}
+_NAMING = {"service_id", "src_id", "dst_id", "affected_services"}
 
 
 class FramesSource(Source):
@@ -77,6 +76,10 @@ def _read(file: Path, call: Call, batch: Batch) -> None:
     if not {*table.columns} & {*frames.columns(frame)}:
         raise DumpError(f"no column of it is one of {frame}: see `assess frames`")
     call.count(rows=len(table))
+    if key := FILLED.get(frame):
+        # the list is all that shows it
+        known = table.reindex(columns=[key], fill_value=FramesSource.type)
+        table[key] = known[key].fillna(FramesSource.type)
     _check(frame, table, call)
     add_table(batch, frame, table)
 
@@ -112,8 +115,7 @@ def _note(rows: pd.Series, column: str, value: str, hint: str, rule: str) -> str
 
 def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
     """Put the rows of a table into the batch, with names in place of ids."""
-    columns = frames.columns(frame)
-    known = table[[name for name in table if name in columns]].astype(object)
+    known = table.filter([*frames.columns(frame)]).astype(object)
     records: Rows = [
         {column: value for column, value in record.items() if pd.notna(value)}
         for record in known.to_dict("records")
@@ -128,7 +130,6 @@ def add_table(batch: Batch, frame: str, table: pd.DataFrame) -> None:
             row["affected"] = tuple(_name(part) for part in str(text).split(";") if part)
         if frame == "dependencies":
             target = str(record.get("dst_id", ""))
-            row.setdefault("evidence", "frames")  # the list is all that shows it
             row["src"] = _name(record.get("src_id", ""))
             row["dst"] = target if target.startswith(EXTERNAL) else _name(target)
         elif "service_id" in record:

@@ -15,7 +15,7 @@ from assess.sources.joining.identity import SURE, Claim, Identity, Match, Rules
 from assess.sources.redact import scrub
 
 UNASSIGNED = "__unassigned__"
-BEARING = ("services", "workloads", "answers", "waivers")
+BEARING = ("services", "workloads", "answers")
 UNKNOWN = "unknown"
 NONE = ";"  # a list that is known to be empty; an empty cell is unknown
 _EXAMPLE_CHARS = 160
@@ -181,7 +181,7 @@ class _Resolver:
     def coverage(self) -> Rows:
         """Return coverage rows with the share of rows whose service is certain."""
         rows = []
-        for frame in ("workloads", "dependencies", "incidents"):
+        for frame in ("workloads", "dependencies", "incidents", "waivers"):
             if counts := self._counts.get(frame):
                 row: Row = {name: counts[name] for name in _COUNTS}
                 row |= {"source": "identity", "scope": frame, "call": "resolve"}

@@ -33,6 +33,7 @@ SETTINGS = [
     Listing(row["list"], tuple(row["paths"].split()))
     for row in csv_records.rows("kubernetes/settings")
 ]
+_HOOK = ("metadata", "annotations", "helm.sh/hook")
 _KUBECONFIG = "a kubeconfig is no dump; `assess sources kubernetes --script` makes one"
 
 
@@ -51,7 +52,9 @@ class KubernetesSource(ListSource):
         if not kind.endswith("List") or isinstance(dig(document, "spec"), dict):
             # what has no image is only a patch of what an overlay is made of
             listed = "charts" if is_patch(document) else list_of(document)
-            if listed and not is_placeholder(place(document)[1]):
+            # no release of a chart runs its tests by itself
+            is_test = text(document, *_HOOK).startswith("test")
+            if listed and not is_test and not is_placeholder(place(document)[1]):
                 yield listed, [document]
             if made := generated(document):
                 yield "configmaps", made

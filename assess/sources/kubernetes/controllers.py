@@ -24,6 +24,7 @@ from assess.sources.values import (
     dicts,
     dig,
     integer,
+    picked,
     table,
     text,
     texts,
@@ -242,10 +243,9 @@ def owner_of(item: Row) -> Key | None:
 
 def _template(item: Row) -> tuple[Row, Row]:
     """Return the spec that holds the template of a controller's pods, and the template."""
-    spec = table(item, "spec")
     # A CronJob declares a Job, which declares the pod.
-    within = table(spec, "jobTemplate", "spec") or spec
-    return within, table(within, "template")
+    found = picked(item, "kubernetes template")
+    return table(found["spec"]), table(found["template"])
 
 
 def is_patch(item: Row) -> bool:

@@ -9,7 +9,7 @@ from assess.reading import read_limited
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import rows
 from assess.sources.dumps import MAX_BYTES, TEMPLATE
-from assess.sources.values import Texts, dicts, dig, table, text, texts
+from assess.sources.values import Texts, dicts, dig, picked, table, text, texts
 
 OTHERS = "others"  # list of the objects that become no workload, edge or name
 STORES = "stores"  # list of the custom resources that an operator makes a store of
@@ -49,7 +49,7 @@ def list_of(item: Row) -> str:
         return listed[group]
     is_object = kind and table(item, "metadata") and not _OF_TOOLS.fullmatch(group)
     # what makes pods of a template, and is of no known kind, is unread, not of no use
-    pods = dig(item, "spec", "template", "spec", "containers")
+    pods = dig(picked(item, "kubernetes template")["template"], "spec", "containers")
     return OTHERS if is_object and not pods else ""
 
 

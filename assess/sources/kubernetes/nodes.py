@@ -12,6 +12,7 @@ from assess.policy.targets import RUNTIMES
 from assess.sources.base import Batch, Row, Rows
 from assess.sources.csv_records import rows, vocabulary
 from assess.sources.docker.engine import to_os
+from assess.sources.dumps import load_documents
 from assess.sources.kubernetes.controllers import place
 from assess.sources.listing import Found, host_ids
 from assess.sources.settings import common, of_command, settings_of
@@ -28,7 +29,6 @@ from assess.sources.values import (
     table,
     text,
 )
-from assess.sources.yaml_loader import load_documents
 
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
 _GIVEN = ".io/node-args"

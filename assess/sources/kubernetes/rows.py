@@ -276,7 +276,8 @@ def _kind(controller: Controller, unit: Unit, *, stateful: bool | None) -> str |
         return "job"
     if stateful is not False:
         return None
-    if unit.ports or controller.selected:
+    # Knative calls each of its services on some port
+    if unit.ports or controller.selected or controller.kind == "kservice":
         return "web"
     return None if unit.host_network else "worker"
 

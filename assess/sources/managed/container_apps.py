@@ -33,6 +33,7 @@ _GB = 10**9  # Container Instances take decimal ones
 _STOP_S = 30.0  # unless an app says otherwise
 _MOST = 10  # replicas of an app that says nothing of it
 _FILES = ("azurefile", "nfsazurefile", "smb")
+_PROBES = ("livenessProbe", "readinessProbe")
 _LOGS = {"log-analytics": True, "azure-monitor": True, "none": False}
 
 
@@ -203,8 +204,7 @@ def _to_group(item: Row) -> App:
     main, *beside = parts or [Unit(platform="container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
-    probes = [table(c, "livenessProbe") for c in containers]
-    probes += [table(c, "readinessProbe") for c in containers]
+    probes = (c.get(key) for key in _PROBES for c in containers)
     unit = replace(
         main,
         names=place.pop("named"),

@@ -63,7 +63,7 @@ class Registry:
         self.endpoint = HUB_ENDPOINT if is_hub_host else asked.scope
         self.scope = asked.scope
         self.deadline = asked.deadline
-        self.ca = asked.base / options["ca"] if options.get("ca") else None
+        self.ca = asked.file("ca")
         self.token: str | None = None
         login = ""
         if parts.username:

@@ -1278,6 +1278,9 @@ def test_a_regression_of_one_release_ends_with_the_next(target, expected):
         ("ghcr.io openfaas/gateway 0.23.0", "2023-09-01", "WORLD-image-gone"),
         ("ghcr.io openfaas/gateway 0.27.0", "2023-09-01", None),
         ("docker.io sath89/oracle-12c latest", "2019-03-01", "WORLD-image-gone"),
+        # the owner gave the newer of the tags back
+        ("ghcr.io fuzzygrim/yamtrack 0.19.7", "2025-04-01", "WORLD-image-gone"),
+        ("ghcr.io fuzzygrim/yamtrack 0.20.1", "2025-04-01", None),
         # restored after six days
         ("docker.io wappalyzer/cli latest", "2020-10-22", "WORLD-image-gone"),
         ("docker.io wappalyzer/cli latest", "2020-11-01", None),
@@ -1288,6 +1291,31 @@ def test_an_image_is_gone_from_its_day_on(image, by, expected):
     named = {"registry": registry, "repository": repository, "tag": tag}
     found = certainties(by=by, workload=named)
     assert set(found) == ({expected} if expected else set())
+
+
+@pytest.mark.parametrize(
+    ("image", "created", "by", "expected"),
+    [
+        # the maker put the move off more than once: nobody has seen it
+        ("influxdb latest", "2026-01-01", "2026-10-01", "may"),
+        ("influxdb latest", "2026-01-01", "2026-05-01", None),
+        # whether the tag names the second or the third, neither reads what the first wrote
+        ("influxdb latest", "2020-01-01", "2026-10-01", "will"),
+        # a console of its own, on a port that nobody chose
+        ("minio/minio latest", "2021-03-01", "2021-08-01", "may"),
+        ("minio/minio latest", "2021-08-01", "2021-08-02", None),
+    ],
+)
+def test_a_move_of_a_tag_is_as_certain_as_somebody_saw_it(image, created, by, expected):
+    name, tag = image.split()
+    path = name if "/" in name else f"library/{name}"
+    named = {
+        "registry": "docker.io",
+        "repository": path,
+        "tag": tag,
+        "created_at": created,
+    }
+    assert certainties(by=by, workload=named).get("WORLD-tag-moved") == expected
 
 
 # ---- what a build does, and what made a container ----

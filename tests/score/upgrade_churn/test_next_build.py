@@ -46,6 +46,10 @@ def broken(collected):
     [
         ("FROM debian:10\nRUN apt-get update", {"WORLD-debian-10": "will"}),
         ("FROM node:14-buster\nRUN apt-get update", {"WORLD-debian-10": "will"}),
+        # no word of the tag names the system: the reference knows it
+        ("FROM node:17\nRUN apt-get update", {"WORLD-debian-11": "will"}),
+        ("FROM rust:1.71\nRUN apt-get update", {"WORLD-debian-11": "will"}),
+        ("FROM rust:1.91\nRUN apt-get update", {}),
         # nothing is fetched, or not from there
         ("FROM debian:10\nRUN make", {}),
         ("FROM debian:12\nRUN apt-get update", {}),

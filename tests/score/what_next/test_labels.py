@@ -82,7 +82,13 @@ def test_less_is_never_better_and_a_closed_gate_never_moves(gate, p, ready, insi
         ("KEEP", None, 80, 90, "ready even in the worst case"),
         ("FIX", None, 40, 90, "may be below 60"),
         ("MOVE NOW", 0.9, 80, 90, "in the top 5 in 90% of weightings"),
-        ("PILOT", 0.4, 80, 90, "only in the top 5 in 40%"),
+        (
+            "PILOT",
+            0.4,
+            80,
+            90,
+            "in the top 5 in 40% of weightings, and MOVE NOW needs 70%",
+        ),
         ("PILOT", 0.9, 55, 90, "readiness may be below 60"),
         ("PREPARE", 0.9, 30, 40, "readiness is below 50"),
         ("LATER", 0.1, 80, 90, "others come first: in the top 5 in 10%"),
@@ -103,12 +109,12 @@ def the_reason(told, p_top, lo, hi, candidates_n=9):
 
 
 def test_the_reason_at_a_threshold_is_that_of_what_reaches_it():
-    assert the_reason("PILOT", 0.7, 60, 90) == (
-        "All gates clear; in the top 5 in 70% of weightings, and ready even in the worst case."
+    assert the_reason("PILOT", 0.69, 60, 90) == (
+        "All gates clear; ready even in the worst case; in the top 5 in 69% of weightings, "
+        "and MOVE NOW needs 70%."
     )
     assert the_reason("PILOT", 0.69, 59.9, 60) == (
-        "All gates clear; only in the top 5 in 69% of weightings, "
-        "but readiness may be below 60."
+        "All gates clear; in the top 5 in 69% of weightings, but readiness may be below 60."
     )
     assert "ready even" in the_reason("PILOT", 0.9, 60, 60)
     assert "readiness is below 60" in the_reason("FIX", None, 40, 59.9)

@@ -291,7 +291,7 @@ def test_a_fleet_of_which_nothing_is_known_is_not_ranked():
 def test_no_service_at_all():
     found = what_next(from_frames({}, snapshot_at=AT), QUICK)
     assert found.frame.empty and found.rows() == []
-    assert found.headline == "No service is ranked yet: no candidate passes its gates."
+    assert found.headline == "No service is ranked: the snapshot has no services."
 
 
 def test_a_short_list_longer_than_the_fleet_is_said_to_be_the_fleet():
