@@ -272,8 +272,8 @@ def reliability(services: DataFrame, bins: int, loose_n: int = 0) -> DataFrame:
         n = len(group)
         if n:
             hit = int(group["incident"].sum())
-            _, lo, _ = jeffreys_interval(hit, n, level=LEVEL)
-            _, _, hi = jeffreys_interval(min(hit + loose_n, n), n, level=LEVEL)
+            lo = jeffreys_interval(hit, n, level=LEVEL)[1]
+            hi = jeffreys_interval(min(hit + loose_n, n), n, level=LEVEL)[2]
             rows.append((group["foretold"].mean(), hit / n, lo, hi, n))
     columns = ["foretold", *with_ends("observed"), "n"]
     return DataFrame(rows, columns=columns)

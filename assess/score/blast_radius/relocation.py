@@ -43,11 +43,10 @@ def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
     runtime = target["runtime"]
     version = target_engine(target)
-    line = f"{runtime} {version}."
-    engines = (name for kind, name in topology.elements if kind == "engine")
-    versions = [n.removeprefix(f"{runtime} ") for n in engines if n.startswith(line)]
-    newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
-    named = {"engine": f"{runtime} {newest}".strip()}
+    engines = [name for kind, name in topology.elements if kind == "engine"]
+    line = [name for name in engines if name.startswith(f"{runtime} {version}.")]
+    newest = max(line, key=lambda v: (parse_version(v) or (), v), default=None)
+    named = {"engine": newest or f"{runtime} {version}".strip()}
     if target["base_image"]:
         named["base_image"] = target["base_image"]
     if target["landing"] == "cluster":
@@ -98,20 +97,17 @@ def element_changes(
     counts = DataFrame({"hosts": 0, "zones": 0, "today": today}, layout.index)
     added = []
     for (n, most, healthy), alike in layout.groupby(["n", "most", "share"], dropna=False):
-        runs = range(n, most + 1)
-        spreads = [spread_replicas(k, healthy, hosts_n, zones) for k in runs]
-        fatal_hosts, fatal_zones = spreads[0]
-        fatal_n = [count + len(names) for count, names in spreads]
-        more = max(fatal_n) - fatal_n[0]
-        less = fatal_n[0] - min(fatal_n)
+        fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
+        ends = np.array([fatal_hosts, 0, 0])
         if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
-            pairs = [(k, in_n) for k in {n, most} for in_n in range(1, k + 1)]
-            widest = max(spread_replicas(k, healthy, in_n, [])[0] for k, in_n in pairs)
-            more += max(widest - len(fatal_zones), 0)
+            widest = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
             # at best none of those with a name
-            less += len(fatal_zones)
-        counts.loc[alike.index] += [fatal_hosts, more, less]
+            ends += [0, max(widest - len(fatal_zones), 0), len(fatal_zones)]
+        if most > n:
+            # each of those that may run has a host and a zone of its own, or none runs
+            ends += [0, 2 * most, fatal_hosts + len(fatal_zones)]
+        counts.loc[alike.index] += ends
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
@@ -153,12 +149,6 @@ class Terms:
         names = MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
         direct = topology.direct[level]
-        if level == "hi":
-            # what runs on a place without a name may run on a new one
-            loose = topology.placement.query("element.isna()")[PAIR[::2]]
-            new = elements[~elements.isin(topology.elements)]
-            new = new.to_frame(index=False, name=PAIR[:2])
-            direct = pd.concat([direct, new.merge(loose.drop_duplicates())])
         row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
         node = topology.nodes.get_indexer(direct["service_id"])
         known = row >= 0

@@ -375,37 +375,3 @@ def test_hiding_which_replicas_run_moves_no_end_of_a_move_inwards(seed):
             )
             ends = [("lo", name), ("hi", name)]
             assert (found[ends] <= known[ends] + 1e-9).all(), (name, list(rows))
-
-
-def test_whoever_runs_in_a_cluster_without_a_name_may_be_in_the_new_one():
-    """In one cluster with what it needs, a service adds nothing; in an empty one, all that it is."""
-    rows = [
-        {
-            "workload_id": f"{name}1",
-            "service_id": name,
-            "state": "running",
-            "cluster": "c",
-        }
-        for name in "ab"
-    ]
-    frames = {
-        "services": [{"service_id": name, "platform": "nomad"} for name in "ab"],
-        "workloads": rows,
-        "dependencies": [
-            {"src_id": "a", "dst_id": "b", "kind": "call", "evidence": "env", "p": 1.0}
-        ],
-    }
-    tables = {name: pd.DataFrame(listed) for name, listed in frames.items()}
-    inventory = from_frames(tables, snapshot_at="2026-09-30")
-    targets = {"there": target_of(base_image="debian 12", landing="cluster")}
-    ends = []
-    for one in (
-        inventory,
-        inventory.replace(workloads=tables["workloads"].drop(columns="cluster")),
-    ):
-        topology = build_topology(one, POLICY)
-        services = score_blast_radius(one, POLICY).services
-        found = relocation.move_deltas(one, POLICY, topology, services, targets)["there"]
-        ends.append(found["delta_lo"])
-    shown, hidden = ends
-    assert hidden.le(shown + 1e-9).all()
