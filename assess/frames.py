@@ -409,9 +409,13 @@ def _duplicates(frame: str, keys: DataFrame) -> DataFrame:
     twice = keys[keys.duplicated(keep=False)].dropna()
     if twice.empty:
         return _NO_PROBLEMS
-    shown = twice.apply(lambda row: "/".join(map(str, row)), axis=1)
     column = Column(frame, ", ".join(keys.columns), "str", "key", "", "", "")
-    return _problems(column, shown, "a key occurs once", "duplicate key")
+    return _problems(column, key_texts(twice), "a key occurs once", "duplicate key")
+
+
+def key_texts(keys: DataFrame) -> Series:
+    """Return the key of each row as one text, its parts joined by a slash."""
+    return keys.astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
 
 
 def surely(flags: Series) -> Series:

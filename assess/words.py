@@ -201,9 +201,10 @@ class Grid:
         names = [name for name in table if f"{name}_before" in table]
         befores = [f"{name}_before" for name in names]
         grid = cls.of(table.drop(columns=befores))
+        was = table[befores].set_axis(names, axis=1)
         # together, so that both have as many decimals
-        both = pd.concat([table[befores].set_axis(names, axis=1), table[names]])
-        cells = cls.of(both.reset_index(drop=True)).rows
+        both = pd.concat([was, table[names]], ignore_index=True)
+        cells = cls.of(both).rows
         rows = [list(row) for row in grid.rows]
         for row, before, now in zip(rows, cells, cells[len(rows) :], strict=False):
             row[-len(names) :] = map(_change, before, now)

@@ -145,25 +145,25 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2272,  # what is unknown, or not there; files that come with the package, read once
+    "core": 2274,  # what is unknown, or not there; files that come with the package, read once
     "policy": 656,  # targets are checked word by word
     "reference": 1218,  # what rules ask of builds is read from the rules
     "sources": 2714,  # options of a Java machine; mounts in the form of pods, once
     "sources/aws": 416,
-    "sources/answers": 1240,  # of a format that nobody names; Grype, Syft, Clair, clusters
+    "sources/answers": 1239,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
     "sources/builds": 376,  # what is installed, by name or version; what starts, as of a container
-    "sources/compose": 796,  # the builds beside it; what an engine gives it
-    "sources/deploys": 417,  # runs as `gh run list` writes them; what is kept, and its name
+    "sources/compose": 793,  # the builds beside it; what an engine gives it
+    "sources/deploys": 416,  # runs as `gh run list` writes them; what is kept, and its name
     "sources/docker": 1607,  # links, routes and shared networks of running containers
     "sources/edges": 578,
     "sources/ec2": 369,
     "sources/ecr": 553,
-    "sources/ecs": 1064,  # what engines know of containers beside the main one; took 2 of answers
+    "sources/ecs": 1045,  # what engines know of containers beside the main one; took 2 of answers
     "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 123,  # a problem of many rows once
     "sources/hosts": 777,
-    "sources/incidents": 1132,  # of a tool that nobody names, and of any other; gave 3 to builds
+    "sources/incidents": 1127,  # of a tool that nobody names, and of any other; gave 3 to builds
     "sources/joining": 996,  # what sources contradict each other in
     "sources/kubernetes": 1694,  # what K3s is given
     "sources/managed": 735,
@@ -179,16 +179,16 @@ BUDGETS = {
     "sources/usage": 262,  # tables for people too; a name for what is measured of whom
     "sources/vms": 450,
     "score": 525,  # results open figures and the explorer; the types of all arrays
-    "score/backtest": 329,
-    "score/blast_radius": 2815,  # rows are weighed by tiles; gave 6 lines to claims
+    "score/backtest": 329,  # incidents of unknown services; took a line of ecs
+    "score/blast_radius": 2799,  # rows are weighed by tiles; gave 6 lines to claims
     "score/claims": 845,  # a mean at the worst of what nobody knows
     "score/evidence": 773,  # what has ended is of no known version
     "score/experiments": 331,  # the safest place is found in the columns of its edges
-    "score/incidents": 588,
+    "score/incidents": 589,
     "score/readiness": 502,
     "score/validation": 835,  # what beats the edges alone for elements that never failed
     "score/upgrade_churn": 1924,  # systems, kernels, flags, and builds with lists of packages too
-    "score/targets": 687,  # missing prices once
+    "score/targets": 682,  # missing prices once
     "score/what_next": 1406,
     "figures": 1312,
     "report": 2144,  # a first screen, records as pages, how predictions held
@@ -200,9 +200,9 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 59_746
-MAX_FILES = 233
-MAX_TOKENS = 420_298  # of code: the size that no layout changes
+MAX_PACKAGE_LINES = 59_686
+MAX_FILES = 221
+MAX_TOKENS = 419_649  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

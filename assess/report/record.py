@@ -255,9 +255,9 @@ def _tables(row: Row, scores: Assessment) -> list[Table]:
 
 def _with_task(gate: Row) -> Row:
     """Add the fact to find out to a gate of unknown state."""
-    if gate["state"] != "unknown":
-        return gate
-    return {**gate, "label": NOT_DECIDABLE, "evidence": f"find out {gate['fact']}"}
+    asked = gate["evidence"].replace("not known:", "find out", 1)
+    task = {"label": NOT_DECIDABLE, "evidence": asked}
+    return {**gate, **task} if gate["state"] == "unknown" else gate
 
 
 def _readable(rows: list[Row], column: str) -> list[Row]:

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 from browsers import CHROMIUM
-from fleets import HOSTILE, SCRIPT
+from fleets import HOSTILE, SCRIPT, fleet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +50,23 @@ def test_a_record_names_every_gate_that_does_not_pass(hostile):
     told = hostile.decision_record("web")
     assert len(own)
     assert all(f"| {gate} | " in told for gate in own["gate"])
+
+
+def test_a_record_shows_that_a_waiver_of_an_unknown_gate_does_not_count(policy):
+    waiver = {
+        "service_id": "web",
+        "owner": "shop",
+        "reason": "a restore is planned",
+        "granted_at": "2026-09-01",
+        "expires_at": "2026-12-01",
+    }
+    gates = assess.score_readiness(fleet(["web"]), policy).details["gates"]
+    gate = gates.loc[gates["state"].eq("unknown"), "gate"].iloc[0]
+    waived = fleet(["web"]).replace(waivers=pd.DataFrame([{**waiver, "gate": gate}]))
+    told = assess.build_report(waived, policy).decision_record("web")
+    [row] = [line for line in told.splitlines() if line.startswith(f"| {gate} | unknown")]
+    assert "find out" in row
+    assert "the waiver by shop until 2026-12-01 does not count" in row
 
 
 @pytest.mark.parametrize("name", HOSTILE)

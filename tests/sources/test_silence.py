@@ -19,7 +19,7 @@ from assess.sources import http
 from assess.sources.base import built_in
 from assess.sources.catalogue import homes
 from assess.sources.deadline import Deadline
-from assess.sources.joining.merge import carry
+from assess.sources.joining import carry
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CANARY = "hunter2"

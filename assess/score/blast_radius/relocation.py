@@ -271,7 +271,8 @@ def _moved(
         ):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
     levels = {level: losses(graphs[level]) for level in LEVELS}
-    is_open = np.array([*map(ne, fewest.members, most.members)], bool)[changed.element]
+    differs = np.array([*map(ne, fewest.members, most.members)], bool)
+    is_open = differs[changed.element]
     # nobody knows what else fails there: a service loses least where most does, and at most as alone
     for level, known in [*levels.items()] if is_open.any() else ():
         ends = _bounded_losses(most, sampling, graphs[level])

@@ -301,7 +301,8 @@ def _platforms(inventory: Inventory, policy: Policy) -> Series:
     some = contained.any(skipna=False)
     every = contained.all(skipna=False)
     shown = every.map({True: ANY_CONTAINER, False: MIXED})
-    shown = shown.where(some.notna()).mask(surely(~some), HOST).reindex(declared.index)
+    shown = shown.where(some.notna()).mask(surely(~some), HOST)
+    shown = shown.reindex(declared.index)
     # an orchestrator also runs what is no container
     is_bare = shown.eq(HOST) & declared.isin(policy["evidence"]["orchestrators"])
     platform = declared.mask(declared.isin(UNCLEAR) | is_bare).fillna(shown)

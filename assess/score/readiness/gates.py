@@ -16,6 +16,7 @@ from assess.policy import Policy, Table
 from assess.score import Floats, Integers
 from assess.score.evidence import Evidence, word
 
+EXCUSED = "excuses a failed gate, not an unknown one"
 GATE_COLUMNS = ["service_id", "gate", "state", "label", "evidence", "fact"]
 REASON_COLUMNS = [
     "service_id",
@@ -246,15 +247,15 @@ def _waive(gates: DataFrame, inventory: Inventory, names: Sequence[str]) -> Data
         fault=np.select(conditions, list(faults), "")
     )
     joined = gates.merge(waivers, how="left")
-    failed = gates["state"].eq("fail") & joined["owner"].notna()
-    waived = failed & joined["fault"].eq("")
+    fault = joined["fault"].astype("str").mask(gates["state"].eq("unknown"), EXCUSED)
+    stopped = gates["state"].isin(OPEN) & joined["owner"].notna()
+    waived = stopped & fault.eq("")
     by = joined["owner"] + " until " + joined["expires_at"].dt.strftime("%Y-%m-%d")
-    fault = joined["fault"].astype("str")
     invalid = "; the waiver by " + by + " does not count: it " + fault
     note = ("; waived by " + by).where(waived, invalid)
     return gates.assign(
         state=gates["state"].mask(waived, "waived"),
-        evidence=gates["evidence"].mask(failed, gates["evidence"] + note),
+        evidence=gates["evidence"].mask(stopped, gates["evidence"] + note),
     )
 
 

@@ -328,7 +328,7 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
         found += FORMATS[kind](record, file.stem, workflow)
     call.count(unmapped_n=unknown_n)
     if entries_n and unknown_n == entries_n:
-        call.status("parse_error", "it holds no deployments of a known tool")
+        call.status("parse_error", "no known deployments: see `assess sources deploys`")
     return found
 
 

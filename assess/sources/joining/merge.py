@@ -282,7 +282,7 @@ def _every_name(cells: pd.Series) -> str:
 def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
     """Return coverage rows for columns in which two sources disagree."""
     notes = []
-    keys = doubled[key].astype(object).agg(lambda row: "/".join(map(str, row)), axis=1)
+    keys = frames.key_texts(doubled[key])
     for column in doubled.columns.difference([*key, *_EXPECTED_TO_DIFFER], sort=False):
         values = _inexact(doubled[column]).dropna().astype(object)
         values_n = values.groupby(keys).nunique()

@@ -400,7 +400,7 @@ def test_a_waiver_holds_for_at_most_180_days_and_never_for_an_unknown():
         "has expired",
         "is not granted yet",
         "names no owner",
-        "",
+        "excuses a failed gate, not an unknown one",
         "",
     ]
     table, row = found[0]

@@ -1318,6 +1318,39 @@ def test_a_move_of_a_tag_is_as_certain_as_somebody_saw_it(image, created, by, ex
     assert certainties(by=by, workload=named).get("WORLD-tag-moved") == expected
 
 
+@pytest.mark.parametrize(
+    ("image", "by", "expected"),
+    [
+        ("docker.io akyriako/typesense-operator 0.2.1", "2026-04-01", "will"),
+        # the next step of its maker's plan, which no record confirms
+        ("docker.io akyriako/typesense-operator 0.3.2", "2026-07-01", "may"),
+        ("gcr.io istio-release/pilot 1.29.1", "2026-12-01", None),
+        # a trial, and the month of the end
+        ("gcr.io istio-release/pilot 1.29.1", "2026-12-09", "may"),
+        ("gcr.io istio-release/pilot 1.29.1", "2027-01-02", "will"),
+    ],
+)
+def test_an_announced_removal_is_certain_from_its_last_day_on(image, by, expected):
+    registry, repository, tag = image.split()
+    named = {"registry": registry, "repository": repository, "tag": tag}
+    found = certainties(by=by, workload=named)
+    assert next(iter(found.values()), None) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("vault:2.0.1", {"VAULT-2.0.1-start", "VAULT-2.0.1-lock"}),
+        ("vault:2.0.2", {"VAULT-2.0.1-lock"}),
+        ("vault:2.0.3", {"VAULT-2.0.1-lock", "VAULT-2.0.3-setcap"}),
+    ],
+)
+def test_a_start_up_script_that_one_release_broke(target, expected):
+    named = {"registry": "docker.io", "repository": "hashicorp/vault", "tag": "1.19.0"}
+    found = certainties(target=target, workload=named)
+    assert {change for change in found if change.startswith("VAULT-2.0")} == expected
+
+
 # ---- what a build does, and what made a container ----
 
 
