@@ -156,3 +156,11 @@ def test_a_ratio_of_events_on_one_side_only_shows_its_lower_end(policy):
         measured
     )
     assert measured["C7"] == "unknown"
+
+
+def test_tables_of_services_say_that_there_are_none(policy):
+    none = assess.from_frames({}, snapshot_at="2026-09-30")
+    text = assess.build_report(none, policy).to_markdown()
+    for title in ("All services, best first", "Services, worst first", "Every target"):
+        told = text.split(f"**{title}**\n\n")[1]
+        assert told.startswith("The snapshot has no services.")
