@@ -171,7 +171,7 @@ def backtest(
     }
     details = {
         "services": services,
-        "reliability": reliability(services, int(policy["backtest"]["bins"])),
+        "reliability": reliability(services, int(policy["backtest"]["bins"]), loose_n),
         "window": DataFrame([spell]),
     }
     parts = services.reset_index()[["service_id", "multiplier", "rate", "foretold"]]
@@ -258,11 +258,11 @@ def _outcomes(minutes: DataFrame, names: Index) -> DataFrame:
     return DataFrame({"incident": sums.notna(), "minutes": sums.fillna(0.0)})
 
 
-def reliability(services: DataFrame, bins: int) -> DataFrame:
+def reliability(services: DataFrame, bins: int, loose_n: int = 0) -> DataFrame:
     """Compare forecasts with outcomes, in groups of similar forecasts and about equal size.
 
-    ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95% Jeffreys], ``n``
-    [services].
+    ``foretold`` (mean), ``observed, observed_lo, observed_hi`` [share 0-1; 95% Jeffreys; at worst
+    ``loose_n`` more had an incident], ``n`` [services].
     """
     order = services.sort_values("foretold", kind="stable")
     rows = []
@@ -272,7 +272,8 @@ def reliability(services: DataFrame, bins: int) -> DataFrame:
         n = len(group)
         if n:
             hit = int(group["incident"].sum())
-            _, lo, hi = jeffreys_interval(hit, n, level=0.95)
+            lo = jeffreys_interval(hit, n, level=LEVEL)[1]
+            hi = jeffreys_interval(min(hit + loose_n, n), n, level=LEVEL)[2]
             rows.append((group["foretold"].mean(), hit / n, lo, hi, n))
     columns = ["foretold", *with_ends("observed"), "n"]
     return DataFrame(rows, columns=columns)

@@ -378,6 +378,7 @@ def _minutes_per_year(inventory: Inventory, policy: Policy) -> DataFrame:
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
     minutes = {"": "minutes", "_lo": "minutes", "_hi": "minutes_p95"}
     for end, name in minutes.items():
-        lost = table[f"rate_per_year{end}"] * table[name]
-        table[f"expected_minutes_per_year{end}"] = lost
+        table[f"expected_minutes_per_year{end}"] = (
+            table[f"rate_per_year{end}"] * table[name]
+        )
     return table

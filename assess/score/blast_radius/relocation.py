@@ -43,12 +43,10 @@ def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
     runtime = target["runtime"]
     version = target_engine(target)
-    elements = topology.elements.to_frame(index=False)
-    engines = elements.loc[elements["element_kind"] == "engine", "element"]
-    line = engines[engines.str.startswith(f"{runtime} {version}.")]
-    versions = line.str.removeprefix(f"{runtime} ")
-    newest = max(versions, key=lambda v: (parse_version(v) or (), v), default=version)
-    named = {"engine": f"{runtime} {newest}".strip()}
+    engines = [name for kind, name in topology.elements if kind == "engine"]
+    line = [name for name in engines if name.startswith(f"{runtime} {version}.")]
+    newest = max(line, key=lambda v: (parse_version(v) or (), v), default=None)
+    named = {"engine": newest or f"{runtime} {version}".strip()}
     if target["base_image"]:
         named["base_image"] = target["base_image"]
     if target["landing"] == "cluster":
@@ -85,49 +83,51 @@ def element_changes(
     zones = sorted(element for kind, element in topology.elements if kind == "az")
     # a target without an orchestrator leaves the cluster behind
     kept = {"base_image", "cluster"} if target["orchestrator"] else {"base_image"}
+    left = {*LEFT} - kept | {*shared}
     before = topology.direct["point"]
-    before = before.loc[before["element_kind"].isin(LEFT), PAIR]
-    kept -= set(shared)
-    stays = before[before["element_kind"].isin(kept)]
+    before = before.loc[before["element_kind"].isin(left), PAIR]
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
     is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
     is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
-    today = np.bincount(topology.unnamed({*LEFT} - kept), minlength=len(layout))
-    today[topology.placeless] = len(LEFT)  # one of every kind, seen or not
+    today = np.bincount(topology.unnamed(left), minlength=len(layout))
+    alone = topology.placeless
+    today[alone] = today[alone].clip(min=len(LEFT))  # one of every kind, seen or not
     counts = DataFrame({"hosts": 0, "zones": 0, "today": today}, layout.index)
     added = []
-    for (n, healthy), alike in layout.groupby(["n", "share"], dropna=False):
+    for (n, most, healthy), alike in layout.groupby(["n", "most", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
-        counts.loc[alike.index, "hosts"] = fatal_hosts
+        ends = np.array([fatal_hosts, 0, 0])
         if hosts.empty or is_nameless.any():
             # at worst the replicas lie in as many zones as can each take too many of them
-            most = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
-            counts.loc[alike.index, "zones"] = max(most - len(fatal_zones), 0)
+            widest = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
             # at best none of those with a name
-            counts.loc[alike.index, "today"] += len(fatal_zones)
+            ends += [0, max(widest - len(fatal_zones), 0), len(fatal_zones)]
+        if most > n:
+            # each of those that may run has a host and a zone of its own, or none runs
+            ends += [0, 2 * most, fatal_hosts + len(fatal_zones)]
+        counts.loc[alike.index] += ends
         places = [*shared.items(), *(("az", zone) for zone in fatal_zones)]
         added += [(*place, service) for place in places for service in alike.index]
     moved = DataFrame(added, columns=PAIR, dtype="str")
-    after = pd.concat([stays, moved]).drop_duplicates()
-    both = pd.concat([before.assign(sign=-1.0), after.assign(sign=1.0)])
+    both = pd.concat([before.assign(sign=-1.0), moved.assign(sign=1.0)])
     # what is there before and after does not change
     changes = both.drop_duplicates(PAIR, keep=False)
     return changes.sort_values(PAIR, ignore_index=True), counts
 
 
 def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFrame:
-    """Return by service its replicas at a target, ``n``, and the ``share`` of them it needs."""
+    """Return by service its replicas at a target, ``n`` to ``most``, and the ``share`` it needs."""
     workloads = inventory["workloads"]
-    running = workloads[is_running(workloads) & is_replica(workloads)]
-    running_n = running["service_id"].value_counts()
-    running_n = running_n.reindex(topology.services, fill_value=0)
+    replicas = workloads[is_replica(workloads)]
+    runs = is_running(replicas)
+    ends = {"n": runs, "most": runs | replicas["state"].isna()}
+    layout = DataFrame(ends).groupby(replicas["service_id"]).sum()
     least = max(target["replicas"], 1)
     # a service never moves to fewer replicas than it has
-    replicas = running_n.clip(lower=least)
-    share = inventory.by_service["min_healthy_pct"]
-    return DataFrame({"n": replicas, "share": share.astype("float64")})
+    layout = layout.reindex(topology.services, fill_value=0).clip(lower=least)
+    return layout.assign(share=inventory.by_service["min_healthy_pct"].astype("float64"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +259,7 @@ def _moved(
     every = every.sort_values(PAIR, ignore_index=True)
     sampling = replace(sampling, spread=False)  # a move has no interval of one failure
     fewest, changed, most = (Terms.of(topology, every, level) for level in LEVELS)
-    losses = bounded = partial(_bounded_losses, most, sampling)
+    losses = partial(_bounded_losses, changed, sampling)
     graphs = topology.graphs
     if drawn is not None:
         failing = move_scenarios(changed, drawn)
@@ -275,7 +275,7 @@ def _moved(
     is_open = differs[changed.element]
     # nobody knows what else fails there: a service loses least where most does, and at most as alone
     for level, known in [*levels.items()] if is_open.any() else ():
-        ends = known if losses is bounded else bounded(graphs[level])
+        ends = _bounded_losses(most, sampling, graphs[level])
         little = np.where(is_open, ends.little, known.little)
         much = np.where(is_open, known.most_alone[changed.service], known.much)
         levels[f"{level}, others open"] = known._replace(little=little, much=much)

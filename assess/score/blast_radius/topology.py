@@ -346,11 +346,11 @@ class Topology:
         return np.flatnonzero(~self.services.isin(self.placed))
 
     def unnamed(self, kinds: Collection[str] = INFRASTRUCTURE) -> Integers:
-        """Return services, by node, once for each place without a name that may take them down."""
+        """Return services, by node, once for each place that is not sure to take them down or not."""
         # at worst every replica has a place of its own, and what runs nowhere known one of each kind
         rows = self.placement[self.placement["element_kind"].isin(kinds)]
-        may_run = is_running(rows) | rows["state"].isna()
-        loose = rows.loc[rows["element"].isna() & may_run, "service_id"]
+        is_loose = rows["element"].isna() & is_running(rows) | rows["state"].isna()
+        loose = rows.loc[is_loose, "service_id"]
         somewhere = self.services.get_indexer(loose)
         return np.append(somewhere, self.placeless.repeat(len(kinds)))
 

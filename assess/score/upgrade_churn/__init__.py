@@ -188,7 +188,8 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     unplaced = unplaced_replicas(inventory, policy)
     paces = partial(pace.paces, inventory, policy, bases=bases, past=past)
     frame, parts = _paced(paces, placed, unplaced, policy["churn"])
-    unread = _unread(inventory, placed).union(unplaced.index[unplaced > 0])
+    # a service that may have ended may run nowhere that is known
+    unread = _unread(inventory, placed).union(unplaced.index)
     frame["days_to_eol"] = nearest_end(times, unread)
     frame["versions_behind"] = _versions_behind(placed, docker)
     blind = unread | _blind(found, inventory, goals)

@@ -280,8 +280,7 @@ def to_workloads(
     if bindings:
         own["ports"] = joined(sorted(ports_of(bindings)))
     interfaces = [i for c in containers.values() for i in dicts(c, "networkInterfaces")]
-    addresses = {text(interface, "privateIpv4Address") for interface in interfaces}
-    own["addresses"] = joined(sorted(addresses))
+    own["addresses"] = joined(sorted(text(i, "privateIpv4Address") for i in interfaces))
     key = f"ecs:{cluster}/{last_of(task.get('taskArn'))}"
     replica = {
         "workload_id": key,

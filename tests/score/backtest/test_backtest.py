@@ -272,6 +272,13 @@ def test_reliability_counts_every_service_once():
     assert table["n"].sum() == 13
     assert table["foretold"].is_monotonic_increasing
     assert (table["observed"] * table["n"]).sum() == pytest.approx(7)
+    # incidents of unknown services may have hit some of each group
+    loose = reliability(services, 5, loose_n=2)
+    ends = ["observed_lo", "observed_hi"]
+    assert loose.drop(columns=ends).equals(table.drop(columns=ends))
+    assert loose["observed_lo"].equals(table["observed_lo"])
+    assert loose["observed_hi"].gt(table["observed_hi"]).any()
+    assert loose["observed_hi"].ge(table["observed_hi"]).all()
 
 
 def test_the_same_bytes_twice_and_rows_in_any_order():

@@ -357,3 +357,21 @@ def test_hiding_a_place_of_one_or_all_moves_no_end_of_any_move_inwards(seed):
                 lost = table.assign(**{name: cells.mask(table.index.isin(rows), None)})
                 found = delta_ends(inventory.replace(**{frame: lost}))
                 assert (found <= known + 1e-9).all(), (frame, name, rows)
+
+
+@pytest.mark.parametrize("seed", [3, 7])
+def test_hiding_which_replicas_run_moves_no_end_of_a_move_inwards(seed):
+    inventory = a_fleet(seed)
+    shares = pd.Series(100.0, inventory["services"].index)
+    services = inventory["services"].assign(platform="nomad", min_healthy_pct=shares)
+    inventory = inventory.replace(services=services)
+    known = delta_ends(inventory)
+    workloads = inventory["workloads"]
+    for name, own in workloads.groupby("service_id"):
+        for rows in (own.index[:1], own.index):
+            states = workloads["state"].mask(workloads.index.isin(rows))
+            found = delta_ends(
+                inventory.replace(workloads=workloads.assign(state=states))
+            )
+            ends = [("lo", name), ("hi", name)]
+            assert (found[ends] <= known[ends] + 1e-9).all(), (name, list(rows))
