@@ -409,7 +409,7 @@ class Topology:
     def initially_down(self, elements: Sequence[Element], level: str) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
         failed = self.elements.get_indexer(list(elements))
-        down = self._initial[level][failed].toarray() > 0
+        down = self._initial[level][failed].astype(bool).toarray()
         # the last column is the extra node of `graphs`
         down[:, self.placeless] |= down[:, -1:]
         return down[:, :-1]
