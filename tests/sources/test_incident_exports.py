@@ -231,7 +231,7 @@ OPS-4,Incident,Done,2026-04-04 10:00,OPS-1
     rows, coverage = read(tmp_path, text)
     assert set(rows) == {"OPS-1", "OPS-4"}
     assert rows["OPS-4"]["duplicate_of"] == "OPS-1"
-    assert coverage["hint"] == "left out 2: cancelled, or of another type"
+    assert coverage["hint"] == "left out 2: cancelled, a drill, or of another type"
 
 
 def test_what_was_declined_or_merged_into_another_is_no_incident(tmp_path):
@@ -241,6 +241,22 @@ def test_what_was_declined_or_merged_into_another_is_no_incident(tmp_path):
     )
     rows, _ = read(tmp_path, text)
     assert set(rows) == {"Closed"}
+
+
+@pytest.mark.parametrize(
+    ("header", "real", "drill"),
+    [
+        ("mode", ["standard", "retrospective"], ["test", "Tutorial"]),
+        ("kind", ["normal", "backfilled"], ["test", "test_sub", "example", "scheduled"]),
+    ],
+)
+def test_a_drill_is_no_incident(tmp_path, header, real, drill):
+    text = f"id,created_at,incident_status,{header}\n" + "".join(
+        f"{word},2026-05-19T12:37:01Z,Closed,{word}\n" for word in (*real, *drill)
+    )
+    rows, coverage = read(tmp_path, text)
+    assert set(rows) == set(real)
+    assert f"left out {len(drill)}" in coverage["hint"]
 
 
 def test_the_priority_of_pagerduty_comes_before_its_urgency(tmp_path):

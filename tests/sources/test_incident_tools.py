@@ -417,7 +417,7 @@ TYPED = [
 @pytest.mark.parametrize(
     ("issues", "found", "hint"),
     [
-        (ISSUES, {"1"}, "left out 2: cancelled, or of another type"),
+        (ISSUES, {"1"}, "left out 2: cancelled, a drill, or of another type"),
         (ISSUES[1:3], {"2", "3"}, None),  # nobody labels incidents there: any may be one
         ([issue(row["iid"]) | row for row in TYPED], {"1"}, "left out 1: "),
         (

@@ -244,7 +244,7 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
             hint += f" (the first is incident {reader.lost[0]})"
         call.hint(hint)
     if left_out_n:
-        left_out = f"left out {left_out_n}: cancelled, or of another type"
+        left_out = f"left out {left_out_n}: cancelled, a drill, or of another type"
         call.hint("; ".join(filter(None, [call.row.get("hint"), left_out])))
     if not call.is_open:
         return  # the file is cut off, or the tool withholds some

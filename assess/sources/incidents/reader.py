@@ -351,10 +351,15 @@ def orders_of(records: list[Cells], order: str | None) -> dict[str, str | None]:
 
 
 def only_incidents(records: list[Record]) -> list[Record]:
-    """Leave out what was cancelled and, where some are incidents by their type, the others."""
-    phases = lookup("incidents/states", "word", "phase")
-    kept = [r for r in records if phases.get(first(r[0], "state")[0].lower()) != "void"]
+    """Leave out what was cancelled or a drill, and, if types name some incidents, the others."""
+    kept = [record for record in records if not _is_void(record[0])]
     return [r for r in kept if _INCIDENT.search(first(r[0], "type")[0])] or kept
+
+
+def _is_void(cells: Cells) -> bool:
+    phases = lookup("incidents/states", "word", "phase")
+    words = (first(cells, column)[0].lower() for column in ("state", "mode"))
+    return "void" in map(phases.get, words)
 
 
 def mark_timers(incidents: Iterable[Row], lags: list[float], timers: Row) -> None:
