@@ -182,8 +182,7 @@ def on_volumes(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     mounts = mounts[["workload_id", "element"]].drop_duplicates()
     rows = replicas.merge(mounts, on="workload_id")
     services_n = rows.groupby("element")["service_id"].transform("nunique")
-    is_shared = services_n > 1
-    return rows[is_shared | rows["element"].isna()] if is_shared.any() else rows[:0]
+    return rows[(services_n > 1) | rows["element"].isna()]
 
 
 def frozen(inventory: Inventory, policy: Policy) -> DataFrame:

@@ -216,6 +216,11 @@ def test_a_mount_of_unknown_volume_may_be_of_a_shared_one(known, may_be_it):
     assert row["impact"] == pytest.approx(2 / 3)
     seen = placement(inventory, POLICY).query("element_kind == 'volume'")
     assert ("c" in set(seen["service_id"])) == may_be_it
+    # no volume that is known to be shared makes none that nobody named safe
+    shown = score_blast_radius(inventory, POLICY, detail=False).services["exposure_hi"]
+    loose = inventory.replace(mounts=tables["mounts"].drop(columns="volume_id"))
+    hidden = score_blast_radius(loose, POLICY, detail=False).services["exposure_hi"]
+    assert hidden.ge(shown).all()
 
 
 def test_a_volume_of_several_services_takes_its_mounters_down():
