@@ -436,6 +436,20 @@ def test_what_an_issue_tracker_calls_no_incident_is_none(tmp_path, issues, found
     assert (row["status"], row["rows"], row["expected"]) == ("ok", *[len(found)] * 2)
 
 
+def test_a_number_alone_does_not_make_it_pagerdutys(tmp_path):
+    """Other paging tools number their incidents too."""
+    own = {
+        "incident_number": 12,
+        "creation_date": "2026-07-19T12:00:00Z",
+        "resolved_date": "2026-07-19T12:30:00Z",
+        "service_object": {"name": "till"},
+    }
+    (tmp_path / "incidents.json").write_text(json.dumps([own]))
+    batch = IncidentsSource().collect({"path": "incidents.json"}, tmp_path, Deadline(10))
+    (row,) = batch.rows["incidents"]
+    assert (row["service_raw"], row["opened_at"]) == ("till", utc(19, 12))
+
+
 def test_json_of_nothing_known_says_so(tmp_path):
     (tmp_path / "x.json").write_text('{"hosts": [{"name": "a"}], "n": 3}')
     batch = IncidentsSource().collect({"path": "x.json"}, tmp_path, Deadline(10))
