@@ -139,7 +139,7 @@ class Failures:
             initial = topology.initially_down(elements[rows], "hi")
             away = steps(calls, initial)
             beyond[rows] = away[:, : beyond.shape[1]] == FAR
-        return Besides(self.quiet.had & beyond, self.quiet.fell & beyond)
+        return Besides(self.quiet.had & beyond, self.down)
 
     @classmethod
     def of(cls, topology: Topology, failures: list[Failure]) -> Failures:
@@ -147,8 +147,8 @@ class Failures:
         table = edge_trials(topology, failures)
         services_n = len(topology.services)
         shape = (len(failures), services_n)
-        seen = np.reshape([f.seen for f in failures], shape).astype(bool)
-        down = np.reshape([f.down for f in failures], shape).astype(bool)
+        seen = np.array([f.seen for f in failures], bool).reshape(shape)
+        down = np.array([f.down for f in failures], bool).reshape(shape)
         initial = topology.initially_down([f.element for f in failures], "hi")
         quiet = seen & ~initial[:, :services_n]
         quiet[table["failure"], table["caller"]] = False
@@ -164,7 +164,7 @@ class Failures:
             trials=trials,
             fault=fault,
             faults=Index(faults),
-            quiet=Besides(quiet, quiet & down),
+            quiet=Besides(quiet, down),
         )
 
 

@@ -43,21 +43,22 @@ AMOUNTS = ["loss", "next_lo", "next_hi"]
 
 @dataclass(frozen=True, eq=False)
 class Besides:
-    """By failure and service: ``had`` data and no known cause, and whether it ``fell`` nevertheless."""
+    """By failure and service: ``had`` data and no known cause, and whether it went ``down``."""
 
     had: Booleans
-    fell: Booleans
+    down: Booleans  # of all failures: one table for all that is beside them
 
     @cached_property
     def n(self) -> tuple[Integers, Integers]:
-        """Count by service the failures of either."""
-        return self.had.sum(axis=0), self.fell.sum(axis=0)
+        """Count by service the failures with data, and those of them in which it went down."""
+        return self.had.sum(axis=0), (self.had & self.down).sum(axis=0)
 
     def floor(self, kept: Booleans, strength: float) -> Floats:
         """Return by service the chance to go down without a known cause, shrunk to the fleet's."""
         # few failures are left out: subtract them instead of adding up all others
-        n = self.n[0] - self.had[~kept].sum(axis=0)
-        k = self.n[1] - self.fell[~kept].sum(axis=0)
+        had = self.had[~kept]
+        n = self.n[0] - had.sum(axis=0)
+        k = self.n[1] - (had & self.down[~kept]).sum(axis=0)
         fleet = (k.sum() + 0.5) / (n.sum() + 1)
         # without data the estimate would be 1/2, far too high for a floor
         fleet = fleet if n.sum() else 0.0
