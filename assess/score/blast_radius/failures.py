@@ -193,10 +193,10 @@ def _hit_by_others(
 def _failure(row: Any, services: pd.Index, names: Mapping[str, str]) -> Failure:
     """Return one failure; without a list of observed services, everybody was observed."""
     itself = [row.key[1]] if row.key[0] == "service" else []
-    down = services.isin([*ids(row.affected_services, names), *itself])
+    down = _among(services, [*ids(row.affected_services, names), *itself])
     seen = np.ones(len(services), bool)
     if not pd.isna(row.observed_services):
-        seen = services.isin([*ids(row.observed_services, names), *itself])
+        seen = _among(services, [*ids(row.observed_services, names), *itself])
     return Failure(
         event=row.event,
         event_id=row.event_id,
@@ -205,6 +205,14 @@ def _failure(row: Any, services: pd.Index, names: Mapping[str, str]) -> Failure:
         down=down & seen,
         fault=UNKNOWN if pd.isna(row.fault) else row.fault,
     )
+
+
+def _among(services: pd.Index, named: list[str]) -> Booleans:
+    """Return which services are named."""
+    # `isin` would look at every service of the fleet for each failure
+    found = np.zeros(len(services), bool)
+    found[np.setdiff1d(services.get_indexer(named), -1)] = True
+    return found
 
 
 def _element(kind: str, name: str, names: Mapping[str, str]) -> Element:
