@@ -525,7 +525,8 @@ def test_a_question_about_a_failure_leads_to_what_goes_down(browser, named, tmp_
     text_of(page, explorer.address("find"))
     page.get_by_label("Find", exact=True).fill("what if orders-db fails")
     page.get_by_role("link", name="When it fails").first.click()
-    assert "When service orders-db fails" in page.locator(".x-body").inner_text()
+    # the view is drawn after the address has changed
+    page.locator(".x-body", has_text="When service orders-db fails").wait_for()
 
 
 def test_only_what_competes_has_a_rank(browser, named, tmp_path):
@@ -542,7 +543,9 @@ def test_a_view_that_does_not_exist_says_so(browser, file):
     )
     assert "Nothing of that name" in page.locator(".x-body").inner_text()
     page.get_by_role("link", name="Find similar names").click()
-    assert page.get_by_label("Find", exact=True).input_value() == "no%zz%20such"
+    find = page.get_by_label("Find", exact=True)
+    find.wait_for()
+    assert find.input_value() == "no%zz%20such"
     for view in ("__proto__", "constructor", "fails/host", "target/web/none"):
         text_of(page, f"#explore/{view}")
     assert page.complaints == []
