@@ -79,8 +79,10 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     named = _each(reference.product_of, table, "repository")
     path = table["repository"]
     full = table["registry"] + "/" + path
-    table = table[named.eq(product) | path.eq(product) | full.eq(product)]
-    table = table.assign(version=_each(_version_in, table, "tag"))
+    is_image = named.eq(product) | path.eq(product) | full.eq(product)
+    # what a scheduler runs goes by the version of its host
+    version = _each(_version_in, table, "tag").where(is_image, table["provider_version"])
+    table = table.assign(version=version)[is_image | table["platform"].eq(product)]
     return table.reset_index(drop=True)
 
 
@@ -219,6 +221,8 @@ def _running(inventory: Inventory) -> DataFrame:
     bases = _each(reference.base_system, table, "base")
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     platforms = inventory.by_service["platform"]
+    # settings that rules ask for by a column: empty where none was seen
+    asked = reference.lookup("break_columns", "column", "setting").items()
     # an image without a tag, or with a digest alone, counts as latest
     table = table.assign(
         platform=table["service_id"].map(platforms).astype("string"),
@@ -241,6 +245,11 @@ def _running(inventory: Inventory) -> DataFrame:
         host_network=surely(table["host_network"]),
         is_base_seen=[distro is not None for distro, _ in bases],
         is_schema_seen=table["schema"].notna(),
+        **{
+            name: entries.value_of(table["settings"], flag).fillna("")
+            for name, flag in asked
+            if flag
+        },
         **_data(inventory, table),
     )
     return table.assign(talks=_talks(table, inventory["dependencies"]))
