@@ -93,10 +93,8 @@ def deployments_of(record: Row, form: Cells, stem: str, workflow: Linear) -> Dep
     """Return the deployments to production that a record holds, by the columns of its form."""
     of = picked(record, f"{form['form']} record")
     project = leaf_of(_INNER.split(of.get("address") or "")[0])
-    listed = [leaf_of(of.get(key) or "") for key in _NAMES]
-    names = _names(
-        *listed, project, "" if any(listed) or project else form["stem"] and stem
-    )
+    names = _names(*(leaf_of(of.get(key) or "") for key in _NAMES))
+    names = names or _names(project or (form["stem"] and stem))
     place = {"name": names[0].name if names else "", "environment": of["environment"]}
     where = form["where"].format(**place)
     if of.get("is_transient") is True or not is_production(where):
