@@ -95,15 +95,15 @@ def workload_rows(build: Build, scope: str, names: Names) -> Rows:
         "secret_env_names": secret_names(build.settings),
         "env_names_n": len({name for name, _ in build.settings}),
     }
-    system = reference.base_system(roots[-1].base)
-    runs_on = [f"runs-on={' '.join(system)}"] if all(system) else []
     found = []
     for root in build.stages:
         stages = [s for s, of in zip(build.stages, roots, strict=True) if of is root]
         if not stages or root.base == SCRATCH:
             continue
-        # what another base made
-        moved = runs_on * (root is not roots[-1])
+        # where what another base made runs
+        system = reference.base_system(roots[-1].base)
+        is_moved = all(system) and root is not roots[-1]
+        moved = ["runs-on={} {}".format(*system)] * is_moved
         own = _packages(stages, moved) | {"user_root": _is_root(build, stages)}
         found.append(shared | _image(root.base) | own | {"name": root.name})
     found += [shared | _image(image) | {"name": image} for image in _copied(build)]
