@@ -347,11 +347,11 @@ def _shown(cell: object) -> str:
 def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     is_engine = goal.product == reference.ENGINE
     read = reference.is_known if is_engine else reference.parse_version
-    known = filter(read, workloads["version"].dropna().unique())
+    known = set(filter(read, workloads["version"].dropna().unique()))
     is_image = goal.product not in PRODUCTS
     # the newest rule of an image says where its rules end
     is_released = is_image or reference.lines_behind(*goal) is not None
-    is_known = workloads["version"].isin(set(known)) & is_released
+    is_known = workloads["version"].isin(known) & is_released
     rows = workloads[~is_known & (workloads["runtime"].notna() | is_image)]
     if not is_released:
         rows = rows.assign(version=goal.version)
@@ -372,9 +372,7 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
 
 def _days(texts: Series) -> Series:
     """Return days as times; NaT where a text is empty."""
-    return pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True).astype(
-        "datetime64[us, UTC]"
-    )
+    return pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
 
 
 def _day(text: str) -> Timestamp:
@@ -387,8 +385,9 @@ def _day(text: str) -> Timestamp:
 def on_hosts(table: DataFrame) -> DataFrame:
     """Group breaking changes by host and change, with the affected services and workloads."""
     key = [name for name in COLUMNS if name not in ("service_id", "workload_id")]
-    table = grouped(table, key, workloads_n=("workload_id", "nunique"))
-    return table.drop(columns="services_n")
+    return grouped(table, key, workloads_n=("workload_id", "nunique")).drop(
+        columns="services_n"
+    )
 
 
 def grouped(rows: DataFrame, key: list[str], **counts: Any) -> DataFrame:

@@ -68,8 +68,9 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     table["is_confined"] = ~surely(is_free)
     if product in (KUBERNETES, WORLD):
         table = _asking_cluster(table, target)
-    tolerates = entries.has_setting(table["kubelet_flags"], "failCgroupV1=false")
-    table["tolerates_cgroup_v1"] = tolerates
+    table["tolerates_cgroup_v1"] = entries.has_setting(
+        table["kubelet_flags"], "failCgroupV1=false"
+    )
     return _typed(table, "workloads")
 
 
@@ -82,8 +83,8 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     is_image = named.eq(product) | path.eq(product) | full.eq(product)
     # what a scheduler runs goes by the version of its host
     version = _each(_version_in, table, "tag").where(is_image, table["provider_version"])
-    table = table.assign(version=version)[is_image | table["platform"].eq(product)]
-    return table.reset_index(drop=True)
+    is_asked = is_image | table["platform"].eq(product)
+    return table.assign(version=version)[is_asked].reset_index(drop=True)
 
 
 def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
