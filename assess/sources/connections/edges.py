@@ -341,7 +341,7 @@ def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Nam
     covered: dict[Name, bool] = {}
     for machine, tenants in fleet.on.items():
         is_alone = len({tenant.name for tenant in tenants}) == 1
-        shared = fleet.addresses_of(machine) if is_alone else set()
+        shared = fleet.addresses[machine] if is_alone else set()
         for tenant in tenants:
             places = {machine} if not tenant.is_apart else set()
             places |= {place for place in whole if fleet.called(place) == tenant}
