@@ -139,7 +139,7 @@ def engine_names(engines: DataFrame) -> Series:
 
 
 def _unlooked(inventory: Inventory) -> list[tuple[str, str]]:
-    """List hosts and zones of which no source says what runs there: no engine, and no service."""
+    """List hosts and zones on which no source lists an engine or a service."""
     hosts = inventory["hosts"]
     seen = [*inventory["workloads"]["host_id"], *inventory["engines"]["host_id"]]
     is_seen = hosts["host_id"].isin(seen)

@@ -64,7 +64,7 @@ class Scenarios:
 
     @classmethod
     def unasked(cls, scenario: Integers, node: Integers, n: int) -> Scenarios:
-        """Return scenarios of which nothing is listed or drawn."""
+        """Return scenarios that are neither listed nor drawn."""
         none = np.zeros(n, bool)
         return cls(scenario, node, n, none, none)
 
