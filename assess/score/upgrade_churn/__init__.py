@@ -254,7 +254,7 @@ def _unread(inventory: Inventory, placed: list[pace.Place]) -> set[str]:
 
 
 def _blind(found: DataFrame, inventory: Inventory, goals: Sequence[Goal]) -> set[Any]:
-    """Return the services, NA for none, of which nobody knows all that the way to a goal breaks."""
+    """Return the services, NA for none, whose breaking changes are not all known."""
     blind = set(found.loc[found["change"].eq(BLIND), "service_id"])
     is_asked = KUBERNETES in [goal.product for goal in goals] and is_node(inventory).any()
     # of a cluster whose objects nobody listed, any may break

@@ -90,7 +90,7 @@ def nearest_end(times: DataFrame, unread: set[str]) -> Series:
     """Return by service the days to the nearest end of support; ``unread`` have none."""
     nearest = times.groupby("service_id")["days_to_eol"].min()
     is_vague = times["component"].eq("os") & times[CLOCK_KEY].isna().any(axis=1)
-    # what nobody read may end before what is known
+    # support of an unread system may end before the nearest known end
     return nearest.drop(unread.union(times.loc[is_vague, "service_id"]), errors="ignore")
 
 

@@ -311,7 +311,7 @@ def client_apis(workloads: DataFrame) -> Series:
 
 
 def _asking_cluster(workloads: DataFrame, target: str) -> DataFrame:
-    """Add what a client requests and the target lacks, and what a cluster is and brings along."""
+    """Add the removed API that each client requests, and the product of each cluster."""
     asked = partial(reference.gone_api, target=target)
     found = _each(asked, workloads, "repository", "tag", "version")
     columns = ["asks_gone_api", "gone_api", "gone_in"]

@@ -235,7 +235,7 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
 
 
 def upgrades(moves: Iterable[Move]) -> list[Move]:
-    """List the engine upgrades of some moves: those that are no rollbacks."""
+    """List the engine upgrades among moves, without rollbacks."""
     return [move for move in moves if move.step.change != ROLLBACK]
 
 
@@ -247,9 +247,8 @@ def own_rates(
     # left out, and so are changes outside the watched time. One on an unknown host may have
     # been on any.
     spans = history.hosts
-    moves = upgrades(history.moves)
-    counts = Counter(move.host_id for move in _watched(moves, spans))
-    loose_n = sum(move.host_id == NOWHERE for move in moves)
+    counts = Counter(m.host_id for m in _watched(upgrades(history.moves), spans))
+    loose_n = sum(move.host_id == NOWHERE for move in upgrades(history.moves))
     here = set(inventory["engines"]["host_id"])
     hosts = sorted(host for host in here if spans.get(host))
     least = policy["churn"]["history_days_min"]
