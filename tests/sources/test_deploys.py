@@ -175,6 +175,38 @@ def test_revisions_of_helm_are_deployments(tmp_path):
     assert told == {"flux.json": "ok", "till.json": "ok", "last.json": "parse_error"}
 
 
+def test_builds_of_jobs_that_deploy(tmp_path):
+    times = {"timestamp": 1_782_900_000_500}  # milliseconds
+    builds = [
+        {"number": 3, "result": None, **times},
+        {"number": 2, "result": "FAILURE", **times},
+        {"number": 1, "result": "SUCCESS", **times},
+    ]
+    job = {"name": "till", "fullName": "deploy/till", "builds": builds}
+    jobs = [job, job | {"fullName": "tests/till"}, job | {"name": "till-staging"}]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    assert found(read("jobs.json", tmp_path)) == [
+        ("till", "07-01", "open"),
+        ("till", "07-01", "failed"),
+        ("till", "07-01", "done"),
+    ]
+
+
+@pytest.mark.parametrize("key", ["deploymentInfo", "deploymentsInfo"])
+def test_deployments_of_codedeploy(tmp_path, key):
+    info = {
+        "applicationName": "till",
+        "deploymentGroupName": "prod",
+        "deploymentId": "d-1",
+        "status": "Succeeded",
+        "createTime": "2026-07-02T10:00:00+02:00",
+    }
+    tried = info | {"deploymentId": "d-2", "deploymentGroupName": "till-staging"}
+    answer = {key: info if key == "deploymentInfo" else [info, tried]}
+    (tmp_path / "deploys.json").write_text(json.dumps(answer))
+    assert found(read("deploys.json", tmp_path)) == [("till", "07-02", "done")]
+
+
 def test_tables_of_devlake_belong_together():
     batch = read("devlake")
     assert sorted(found(batch)) == [
@@ -355,7 +387,7 @@ def test_what_is_no_export_is_coverage(tmp_path):
     assert statuses == ["parse_error", "parse_error", "parse_error", "empty"]
     assert not batch.rows["activities"]
     source = DeploysSource()
-    assert len(source.check({"format": "jenkins", "since": "x", "workflow": "("})) == 4
+    assert len(source.check({"format": "spinnaker", "since": "x", "workflow": "("})) == 4
 
 
 @pytest.mark.parametrize("kind", ["github", "gitlab", "argocd"])

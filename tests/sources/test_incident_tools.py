@@ -111,8 +111,7 @@ def test_opsgenie_names_services_by_their_list():
         None,
         (),
     )
-    # a note that somebody adds later moves it too
-    assert (second["resolved_basis"], second["ttr_s"]) == ("updatedAt", None)
+    assert "resolved_at" not in second  # a note that somebody adds moves `updatedAt`
     alone = incidents(read("opsgenie", "opsgenie/incidents.json"))
     assert next(iter(alone.values()))["service_raw"].startswith("5a4aa2f0")
 
@@ -455,3 +454,64 @@ def test_json_of_nothing_known_says_so(tmp_path):
     batch = IncidentsSource().collect({"path": "x.json"}, tmp_path, Deadline(10))
     assert batch.coverage[0]["status"] == "parse_error"
     assert "name it one of opened_at" in batch.coverage[0]["hint"]
+
+
+def test_an_alert_of_opsgenie_ends_where_its_report_says(tmp_path):
+    alert = {
+        "tinyId": "7",
+        "message": "CPU",
+        "status": "closed",
+        "createdAt": "2026-07-01T10:00:00Z",
+        "updatedAt": "2026-07-09T10:00:00Z",
+    }
+    closed = alert | {"tinyId": "8", "report": {"closeTime": 1_800_000}}  # milliseconds
+    (tmp_path / "alerts.json").write_text(json.dumps({"data": [alert, closed]}))
+    found = incidents(read("opsgenie", "alerts.json", tmp_path))
+    assert "resolved_at" not in found["7"]
+    assert (found["8"]["resolved_at"], found["8"]["ttr_s"]) == (utc(1, 10, 30), 1800)
+
+
+def alert(number, state, ended):
+    return {
+        "fingerprint": str(number),
+        "labels": {"alertname": "Down", "service": "till", "severity": "critical"},
+        "startsAt": "2026-07-01T10:00:00.5Z",
+        "endsAt": ended,
+        "status": state,
+    }
+
+
+@pytest.mark.parametrize(
+    ("payload", "minutes"),
+    [
+        (
+            {
+                "status": "firing",
+                "alerts": [
+                    alert(1, "firing", "0001-01-01T00:00:00Z"),
+                    alert(2, "resolved", "2026-07-01T10:30:00.5Z"),
+                ],
+            },
+            {"1": None, "2": 1800},
+        ),
+        # an end that is expected, should nobody tell of the alert again
+        ([alert(1, {"state": "active"}, "2026-07-01T10:15:00Z")], {"1": None}),
+    ],
+)
+def test_alerts_of_alertmanager(tmp_path, payload, minutes):
+    (tmp_path / "alerts.json").write_text(json.dumps(payload))
+    batch = IncidentsSource().collect({"path": "alerts.json"}, tmp_path, Deadline(10))
+    found = incidents(batch)
+    assert {key: row.get("ttr_s") for key, row in found.items()} == minutes
+    facts = {(row["service_raw"], row["severity"]) for row in found.values()}
+    assert facts == {("till", 1)}
+
+
+def test_an_incident_that_is_open_has_no_end(tmp_path):
+    (tmp_path / "tickets.csv").write_text(
+        "id,opened,resolved,state\n"
+        "1,2026-07-01T10:00:00Z,2026-07-01T11:00:00Z,Reopened\n"
+        "2,2026-07-01T10:00:00Z,2026-07-01T11:00:00Z,Closed\n"
+    )
+    found = incidents(read("csv", "tickets.csv", tmp_path))
+    assert {key: row.get("ttr_s") for key, row in found.items()} == {"1": None, "2": 3600}

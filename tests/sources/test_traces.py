@@ -567,3 +567,85 @@ def test_more_edges_than_a_fleet_can_have_are_refused_with_the_limit_named(
     row = batch.coverage[-1]
     assert (row["status"], row["rows"], row["expected"]) == ("partial", 3, 5)
     assert "the 3 edges" in row["hint"]
+
+
+def end(name):
+    return {"workloads": [{"name": name}], "pod_name": f"{name}-1"}
+
+
+def flow(src, dst, **more):
+    known = {"verdict": "FORWARDED", "is_reply": False} | more
+    return {"flow": {"source": end(src), "destination": end(dst)} | known}
+
+
+def kiali(*edges):
+    nodes = [
+        {"data": {"id": "1", "workload": "till-v1", "app": "till"}},
+        {"data": {"id": "2", "service": "stock"}},
+        {"data": {"id": "3", "workload": "unknown", "app": "unknown"}},
+    ]
+    drawn = [{"data": {"source": src, "target": dst}} for src, dst in edges]
+    return {"elements": {"nodes": nodes, "edges": drawn}}
+
+
+XRAY = {
+    "Services": [
+        {
+            "ReferenceId": 0,
+            "Name": "till",
+            "Edges": [
+                {
+                    "ReferenceId": 1,
+                    "SummaryStatistics": {
+                        "TotalCount": 8,
+                        "FaultStatistics": {"TotalCount": 2},
+                    },
+                }
+            ],
+        },
+        {"ReferenceId": 1, "Name": "stock", "Edges": []},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("graph", "told"),
+    [
+        (kiali(("1", "2"), ("3", "1"), ("1", "9")), (None, None)),
+        (XRAY, (8, 0.25)),
+        (flow("till", "stock"), (None, None)),
+        (
+            [
+                flow("till", "stock"),
+                flow("stock", "till", is_reply=True),
+                flow("stock", "till", is_reply=None),
+                flow("till", "vault", verdict="DROPPED"),
+            ],
+            (None, None),
+        ),
+        ([{"src": "till", "dst": "stock", "client_id": "till.shop"}], (None, None)),
+    ],
+)
+def test_graphs_and_flows_of_meshes(tmp_path, graph, told):
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    found = edges(read("graph.json", tmp_path))
+    assert set(found) == {("till", "stock", "call")}
+    edge = found["till", "stock", "call"]
+    assert (edge["calls"], edge.get("error_rate")) == told
+
+
+def test_a_service_may_be_called_user_but_for_graphs_of_traffic(tmp_path):
+    """Tempo calls whoever has no spans so; a mesh calls addresses that it does not know."""
+    spans = [
+        zipkin_span("1", None, "SERVER", "user"),
+        zipkin_span("2", "1", "SERVER", "stock"),
+    ]
+    (tmp_path / "spans.json").write_text(json.dumps(spans))
+    assert ("user", "stock", "call") in edges(read("spans.json", tmp_path))
+    series = [
+        {"metric": {"client": "user", "server": "till"}, "value": [0, "1"]},
+        {"metric": {"client": "till", "server": "PassthroughCluster"}, "value": [0, "1"]},
+    ]
+    (tmp_path / "series.json").write_text(json.dumps({"data": {"result": series}}))
+    found = edges(read("series.json", tmp_path))
+    assert set(found) == {("till", "ext:PassthroughCluster", "call")}

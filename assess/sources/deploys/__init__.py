@@ -6,7 +6,7 @@ not. A failed or an open deployment keeps its status.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
@@ -35,10 +35,14 @@ from assess.sources.dumps import (
     read_documents,
 )
 from assess.sources.redact import strip_credentials
-from assess.sources.values import as_list, dicts, dig, id_of, moment, number, picked, text
+from assess.sources.values import as_list, dicts, dig, moment, number, picked, text
 
 NAMED = 0.8  # confidence in a repository or project as the name of a service
-_PROJECT = Linear(r"^/(.+?)/-/")  # of an address of GitLab
+_INNER = re.compile(
+    "/(?:deployments|actions|jobs|pipelines|-)/"
+)  # in an address, behind its repository
+_PAGES = ("workflow_runs", "items", "deployments", "deploymentsInfo", "deploymentInfo")
+_NAMES = ("name", "path", "repository")  # columns of a record, the surest first
 _VERSION_LENGTH = 12  # characters of a commit
 _MINUTE = timedelta(minutes=1)
 Deployments = Iterator[Row | None]  # None for a record that lacks what a row needs
@@ -85,102 +89,26 @@ def _deployment(place: str, key: str, names: Names, **values: Any) -> Row | None
     return row | {"names": names}
 
 
-def of_github(record: Row, _: str, workflow: Linear) -> Deployments:
-    """Return a deployment, or a finished run of a workflow that deploys."""
-    if "environment" in record and "sha" in record:
-        yield from _github_deployment(record)
-    elif "head_sha" in record and _is_deploying(record, workflow):
-        yield _github_run(record)
-
-
-def _github_deployment(record: Row) -> Deployments:
-    # `environment` moves with a deployment's statuses, and says where it is now
-    of = picked(record, "github record")
-    is_transient = record.get("transient_environment") is True
-    if is_transient or not is_production(of["environment"]):
+def deployments_of(record: Row, form: Cells, stem: str, workflow: Linear) -> Deployments:
+    """Return the deployments to production that a record holds, by the columns of its form."""
+    of = picked(record, f"{form['form']} record")
+    project = leaf_of(_INNER.split(of.get("address") or "")[0])
+    names = _names(*(leaf_of(of.get(key) or "") for key in _NAMES))
+    names = names or _names(project or (form["stem"] and stem))
+    place = {"name": names[0].name if names else "", "environment": of["environment"]}
+    where = form["where"].format(**place)
+    if of.get("is_transient") is True or not is_production(where):
         return
-    repository = leaf_of(of["address"].partition("/deployments/")[0])
-    yield _deployment(
-        f"github:{repository}/",
-        id_of(record, "id"),
-        _names(repository),
-        status=status_of(of["state"]),
-        **picked(record, "github deployment"),
-    )
-
-
-def _is_deploying(record: Row, workflow: Linear) -> bool:
-    name = picked(record, "github record")["workflow"]
-    is_checked = text(record, "event").startswith("pull_request")
-    is_named = workflow.search(name) or workflow.search(text(record, "path"))
-    return bool(is_named) and not is_checked and is_production(name)
-
-
-def _github_run(record: Row) -> Row | None:
-    of = picked(record, "github record")
-    repository = of["repository"] or leaf_of(of["address"].partition("/actions/")[0])
-    return _deployment(
-        f"github:{repository}/run/",
-        id_of(record, "id") or id_of(record, "database_id"),
-        _names(repository),
-        status=status_of(of["ended"]),
-        **picked(record, "github run"),
-    )
-
-
-def of_gitlab(record: Row, stem: str, _: Linear) -> Deployments:
-    """Return a deployment of a project; its address is that of its job, else the file names it."""
-    environment = text(record, "environment", "name")
-    if not is_production(environment):
+    runs = of.get("workflow")  # of the runs of a workflow, those that deploy
+    is_other = runs is not None and not workflow.search(f"{runs} {of.get('file')}")
+    if is_other or (of.get("event") or "").startswith("pull_request"):
         return
-    job = record.get("deployable")
-    address = text(job, "web_url") or text(job, "pipeline", "web_url")
-    place = _PROJECT.search(urlsplit(address).path) if address else None
-    project = leaf_of(place[1]) if place else stem
-    yield _deployment(
-        f"gitlab:{project}/",
-        id_of(record, "id"),
-        _names(project),
-        status=status_of(text(record, "status")),
-        **picked(record, "gitlab deployment"),
-    )
-
-
-def of_argocd(application: Row, _: str, __: Linear) -> Deployments:
-    """Return the deployments that the history of an application keeps: ten by default."""
-    name = text(application, "metadata", "name")
-    namespace = text(application, "spec", "destination", "namespace")
-    if not is_production(f"{name} {namespace}"):
-        return
-    sources = [dig(application, "spec", "source")]
-    sources += dicts(application, "spec", "sources")
-    repositories = [leaf_of(text(source, "repoURL")) for source in sources]
-    paths = [leaf_of(text(source, "path")) for source in sources]
-    for entry in dicts(application, "status", "history"):
-        yield _deployment(
-            f"argocd:{name}/",
-            id_of(entry, "id"),
-            _names(name, *paths, *repositories),
-            status="done",
-            **picked(entry, "argo cd sync"),
-        )
-
-
-def of_helm(record: Row, stem: str, _: Linear) -> Deployments:
-    """Return the revisions of a release that Flux keeps, or one that ``helm history`` lists."""
-    # the latter does not name its release: the file does
-    name = text(record, "metadata", "name") or stem
-    namespace = text(record, "metadata", "namespace")
-    if not is_production(f"{name} {namespace}"):
-        return
-    for entry in dicts(record, "status", "history") or [record]:
-        yield _deployment(
-            f"helm:{namespace}/{name}/",
-            id_of(entry, "version") or id_of(entry, "revision"),
-            _names(name),
-            status=status_of(text(entry, "status")),
-            **picked(entry, "helm revision"),
-        )
+    inner = form["inner"].split()
+    for entry in dicts(record, *inner) if inner else [record]:
+        own = picked(entry, f"{form['form']} deployment")
+        status = status_of(own.pop("status", "") or form["status"])
+        key = own.pop("key") or ""
+        yield _deployment(form["place"].format(**place), key, names, status=status, **own)
 
 
 def of_devlake(tables: Iterable[Cells]) -> Deployments:
@@ -225,20 +153,16 @@ def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
     )
 
 
-FORMATS: dict[str, Callable[[Row, str, Linear], Deployments]] = {
-    "github": of_github,
-    "gitlab": of_gitlab,
-    "argocd": of_argocd,
-    "helm": of_helm,
-}
+FORMS = rows("deploys/forms")  # of records, the first that fits
+FORMATS = tuple(dict.fromkeys(row["format"] for row in FORMS if row["format"]))
 
 
 def records_in(values: Iterable[Any]) -> Rows:
     """List the records of pages: alone, in a list, or under the key of their list."""
     records: Rows = []
     for value in values:
-        pages = [dig(value, key) for key in ("workflow_runs", "items", "deployments")]
-        page = next((page for page in pages if isinstance(page, list)), value)
+        pages = [dig(value, key) for key in _PAGES]
+        page = next((page for page in pages if isinstance(page, list | dict)), value)
         # `gh run list` writes the keys of the API in its own way
         records += [
             {header_of(key): value for key, value in record.items()}
@@ -249,23 +173,14 @@ def records_in(values: Iterable[Any]) -> Rows:
     return records
 
 
-def format_of(record: Row) -> str:
-    """Return the format of a record; empty if unknown."""
-    # `helm list` names each release, and has its last revision only: no rate follows from it
-    is_revision = {
-        "revision",
-        "chart",
-        "updated",
-    } <= record.keys() and "name" not in record
-    if is_revision or text(record, "kind") == "HelmRelease":
-        return "helm"
-    if isinstance(dig(record, "status", "history"), list):
-        return "argocd"
-    if isinstance(record.get("environment"), dict) or "deployable" in record:
-        return "gitlab"
-    if "head_sha" in record or {"environment", "sha"} <= record.keys():
-        return "github"
-    return "argocd" if text(record, "kind") == "Application" else ""
+def form_of(record: Row, kind: str | None) -> Cells | None:
+    """Return the form of a record, of one format if that is named; None if unknown."""
+    for form in FORMS:
+        keys = (dig(record, *key.split(".")) for key in form["keys"].split())
+        is_kind = form["kind"] in ("", text(record, "kind"))
+        if is_kind and None not in keys:
+            return form if form["format"] and kind in (None, form["format"]) else None
+    return None
 
 
 _WORKFLOW = r"deploy|release|rollout|publish"
@@ -321,11 +236,11 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
     unknown_n = sum(not isinstance(value, dict | list) for value in values)
     entries_n = unknown_n + len(records)
     for record in records:
-        kind = options.get("format") or format_of(record)
-        if kind not in FORMATS:
+        form = form_of(record, options.get("format"))
+        if form is None:
             unknown_n += 1
             continue
-        found += FORMATS[kind](record, file.stem, workflow)
+        found += deployments_of(record, form, file.stem, workflow)
     call.count(unmapped_n=unknown_n)
     if entries_n and unknown_n == entries_n:
         call.status("parse_error", "no known deployments: see `assess sources deploys`")

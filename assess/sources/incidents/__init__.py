@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from assess.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Asked, Call, Row, Source
-from assess.sources.csv_records import Cells, lookup, read_records
+from assess.sources.csv_records import Cells, read_records
 from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
 from assess.sources.http import open_web
 from assess.sources.incidents.reader import (
@@ -25,6 +25,7 @@ from assess.sources.incidents.reader import (
     mark_timers,
     only_incidents,
     orders_of,
+    phase_of,
     vocabulary_of,
 )
 from assess.sources.incidents.times import read_time
@@ -305,11 +306,11 @@ def _folded(group: list[Cells], moment: Moment) -> Cells:
 def _end(record: Cells, changes: list[Cells], moment: Moment) -> Cells:
     """Return the cells of the end that follow from the states."""
     last = changes[-1]
-    if _phase(last) == "open" and not first(last, "resolved_at")[0]:
+    if phase_of(last) == "open" and not first(last, "resolved_at")[0]:
         return dict.fromkeys(HEADERS["resolved_at"], "")
-    if _phase(last) != "over" or first(record, "resolved_at")[0]:
+    if phase_of(last) != "over" or first(record, "resolved_at")[0]:
         return {}
-    over = list(takewhile(lambda cells: _phase(cells) == "over", reversed(changes)))
+    over = list(takewhile(lambda cells: phase_of(cells) == "over", reversed(changes)))
     return {"resolved_at": _changed(over[-1], moment), "resolved_basis": "state"}
 
 
@@ -325,8 +326,3 @@ def _changed(cells: Cells, moment: Moment) -> str:
     text, header = first(cells, "changed_at")
     when = moment(header, text)
     return "" if when is None else when.isoformat()
-
-
-def _phase(cells: Cells) -> str:
-    word = first(cells, "state")[0].strip().lower()
-    return lookup("incidents/states", "word", "phase").get(word, "")

@@ -45,7 +45,7 @@ Record = tuple[Cells, list[str]]  # an incident, and all services that it lists
 
 HEADERS = headers("incidents")
 _DURATIONS = {  # seconds of a unit, by header; 0 where the cell says its unit
-    row["header"]: int(row["seconds"] or 0)
+    row["header"]: float(row["seconds"] or 0)
     for row in rows("incidents/headers")
     if row["column"] == "duration"
 }
@@ -58,7 +58,6 @@ _BOOLEANS = {
 _PARTS = Linear(r"\s[/|>:-]+\s")  # of a category, the most special last
 _LABEL = Linear(r"([A-Za-z][\w-]*)[:=/]+\s?([\w.-]+)")
 _INCIDENT = Linear(r"(?i)\b(incident|outage|sev-?\d)\b")
-_LATER = vocabulary("incidents", "later")  # times that also move after the end
 _MISSING = frozenset(row["text"] for row in rows("incidents/missing")) | {""}
 
 
@@ -235,7 +234,8 @@ class Reader:
         if not resolved and seconds is not None:
             resolved = opened + timedelta(seconds=seconds)
             header = duration
-        if not resolved:
+        # a time in a record that is open is of an earlier end, or only expected
+        if not resolved or phase_of(cells) == "open":
             return {}
         self._note_lag(cells, resolved, header)
         are_plausible = is_plausible(opened) and is_plausible(resolved)
@@ -247,7 +247,7 @@ class Reader:
             "resolved_at": resolved,
             "resolved_basis": basis,
             "bad_time": is_bad,
-            "ttr_s": None if is_bad or basis in _LATER else seconds,
+            "ttr_s": None if is_bad else seconds,
         }
 
     def _note_lag(self, cells: Cells, resolved: datetime, header: str) -> None:
@@ -357,9 +357,13 @@ def only_incidents(records: list[Record]) -> list[Record]:
 
 
 def _is_void(cells: Cells) -> bool:
-    phases = lookup("incidents/states", "word", "phase")
-    words = (first(cells, column)[0].lower() for column in ("state", "mode"))
-    return "void" in map(phases.get, words)
+    return "void" in (phase_of(cells), phase_of(cells, "mode"))
+
+
+def phase_of(cells: Cells, column: str = "state") -> str:
+    """Return open, over or void; empty for a word that says none of them."""
+    word = first(cells, column)[0].strip().lower()
+    return lookup("incidents/states", "word", "phase").get(word, "")
 
 
 def mark_timers(incidents: Iterable[Row], lags: list[float], timers: Row) -> None:

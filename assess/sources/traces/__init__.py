@@ -53,7 +53,11 @@ _CONNECTIONS = {"messaging_system": "queue", "database": "data"}
 # Types of which the callee had spans of its own; of a database the caller alone tells.
 _BOTH = ("", "None", "messaging_system")
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
-_NOBODY = frozenset(("", "user", "unknown", "-"))  # clients that are no service
+_NOBODY = vocabulary("traces", "no service")  # ends that are no service
+_GRAPHS = vocabulary("traces", "graphs")  # keys of graphs and of their edges
+_VISITOR = "user"  # of service graphs; elsewhere a service may be called so
+_SEEN = "FORWARDED"  # what became of a flow of Hubble that was a call
+_CALLS = frozenset(("src", "verdict"))  # keys of an edge of Linkerd, of a flow of Hubble
 Key = tuple[str, str, str, bool]  # caller, callee, kind, whether it is outside
 MAX_EDGES = 100_000  # a fleet of 10,000 services has some ten each
 _LONGEST = 200  # characters of a name; more is no name
@@ -314,7 +318,7 @@ def _problem(value: Any) -> str | None:
         return "the server says that it failed"
     data = value.get("data", value)
     is_graph = data is None or isinstance(dig(data, "result") or data, list)
-    if is_graph or {"parent", "metric"} & set(value) or dig(data, "result") == []:
+    if is_graph or _GRAPHS.keys() & value.keys() or dig(data, "result") == []:
         return None
     return (
         "this is no graph of calls; `assess sources traces` names the calls that give one"
@@ -340,8 +344,29 @@ def _entries(values: list[Any]) -> Iterator[Row]:
         whole = next((entries for entries in lists if isinstance(entries, list)), None)
         if whole is not None:
             yield from ({**entry, "is_joined": True} for entry in dicts(whole))
-        elif isinstance(value, dict) and ("parent" in value or "metric" in value):
-            yield value
+        elif isinstance(value, dict):
+            if "parent" in value or "metric" in value:
+                yield value
+            yield from _drawn(value)
+            flow = table(value, "flow") or value
+            # an answer, a refused call and one whose direction is open are no calls
+            is_call = flow.get("verdict", _SEEN) == _SEEN
+            if is_call and flow.get("is_reply", False) is False and _CALLS & flow.keys():
+                yield {**picked(flow, "graph edge"), "is_joined": True}
+
+
+def _drawn(graph: Row) -> Iterator[Row]:
+    """List the edges of a graph of Kiali or X-Ray, which name their ends by ids."""
+    edges = dicts(graph, "elements", "edges")
+    names = {}
+    for node in dicts(graph, "elements", "nodes") or dicts(graph, "Services"):
+        of = picked(node, "graph node")
+        names[of["id"]] = of["name"]
+        edges += ({**edge, "parent": of["id"]} for edge in dicts(node, "Edges"))
+    for edge in edges:
+        link = picked(edge, "graph edge")
+        ends = {end: names.get(link[end]) for end in ("parent", "child")}
+        yield {**link, **ends, "is_joined": True}
 
 
 def _link_of(entry: Row, is_failed: bool) -> Row | None:
@@ -363,7 +388,7 @@ def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     """Read a series of a service graph: who called whom by its labels, how often by its value."""
     ends = picked(metric, "service graph series")
     link = _pair(ends["client"], ends["server"])
-    if not link:
+    if not link or link["src"] == _VISITOR:
         return None
     connection = str(metric.get("connection_type"))
     link["kind"] = _CONNECTIONS.get(connection, link["kind"])
