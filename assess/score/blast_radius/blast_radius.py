@@ -383,14 +383,9 @@ def _minutes_per_year(inventory: Inventory, policy: Policy) -> DataFrame:
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
     # one of an unknown service may have been of any that is not measured by its activities
     loose = incident_minutes(inventory, policy).query("service_id.isna()")["minutes"]
-    may_be = table["minutes_basis"].ne("activities")
-    ends = {
-        "": table["minutes"],
-        "_lo": table["minutes"].clip(
-            upper=loose.min() / may_be
-        ),  # infinite for the others
-        "_hi": table["minutes_p95"].clip(loose.max() * may_be),
-    }
+    longest = loose.max() * table["minutes_basis"].ne("activities")
+    usual = table["minutes"]
+    ends = {"": usual, "_lo": usual, "_hi": table["minutes_p95"].clip(longest)}
     for end, lasted in ends.items():
         table[f"expected_minutes_per_year{end}"] = table[f"rate_per_year{end}"] * lasted
     return table

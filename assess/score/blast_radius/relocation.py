@@ -355,7 +355,10 @@ def _bounded_losses(terms: Terms, sampling: Sampling, graph: Graph) -> _Losses:
 
 
 def _compared_losses(
-    n: int, failing: Scenarios, sampling: Sampling, graph: Graph
+    n: int,
+    failing: Scenarios,
+    sampling: Sampling,
+    graph: Graph,
 ) -> _Losses:
     """Compute the terms at one level of the edges; both ends meet where every scenario was drawn.
 
@@ -369,7 +372,11 @@ def _compared_losses(
     return _Losses(little, much, least[:n], most[:n])
 
 
-def _ends_of(graph: Graph, failing: Scenarios, sampling: Sampling) -> Ends:
+def _ends_of(
+    graph: Graph,
+    failing: Scenarios,
+    sampling: Sampling,
+) -> Ends:
     """Return the least and most loss by scenario; equal where nothing is bounded."""
     impact = propagate(graph, failing, sampling=sampling)
     is_open = np.isnan(impact.se)
@@ -385,7 +392,12 @@ def _ends_of(graph: Graph, failing: Scenarios, sampling: Sampling) -> Ends:
     return impact.loss, most
 
 
-def marginal_losses(graph: Graph, terms: Terms, least: Floats, most: Floats) -> Ends:
+def marginal_losses(
+    graph: Graph,
+    terms: Terms,
+    least: Floats,
+    most: Floats,
+) -> Ends:
     """Bound by term the expected weight that the service loses in addition to the others.
 
     ``least`` and ``most`` are what each service loses when nothing else fails.
@@ -409,7 +421,11 @@ def marginal_losses(graph: Graph, terms: Terms, least: Floats, most: Floats) -> 
 
 
 def _block(
-    graph: Graph, weights: Weights, terms: Terms, start: int, width: int
+    graph: Graph,
+    weights: Weights,
+    terms: Terms,
+    start: int,
+    width: int,
 ) -> tuple[Floats, Floats, Booleans]:
     """Return the least and the most weight by term, and where the service shares nothing."""
     own, others = terms.initial_failures(start, width)
