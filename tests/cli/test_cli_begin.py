@@ -179,6 +179,27 @@ def test_init_finds_what_files_declare(call, machine, tmp_path):
     ]
 
 
+def test_init_finds_answers_of_tools(call, machine, tmp_path):
+    flow = (
+        '{"flow": {"traffic_direction": "EGRESS", "workloads": [{"kind": "Deployment"}]}}'
+    )
+    files = {
+        "flows.json": flow,
+        "alerts.json": '[{"startsAt": "2026-07-01T10:00:00Z"}]',
+        "job.json": '{"_class": "hudson.model.FreeStyleProject"}',
+        "terraform.tfstate": '{"resources": [{"type": "aws_ecs_service"}]}',
+    }
+    write(tmp_path, files)
+    call("init")
+    found = {table["type"]: table["path"] for table in tables(tmp_path / "assess.toml")}
+    assert found == {
+        "traces": "flows.json",
+        "incidents": "alerts.json",
+        "deploys": "job.json",
+        "ecs": "terraform.tfstate",
+    }
+
+
 def test_init_says_what_it_found_that_no_source_reads(call, machine, tmp_path):
     play = "---\n- name: set up\n  hosts: all\n"
     files = {"infra/main.tf": "", "infra/net/a.tf": "", "site.yml": play, "hosts.ini": ""}

@@ -244,7 +244,7 @@ def test_a_template_that_grows_without_bounds_is_refused(tmp_path):
     batch = collect(tmp_path, bomb_yaml="\n".join([*lines, f"Resources: {{T: {task}}}"]))
     (row,) = batch.coverage
     assert row["status"] == "parse_error" and "split it" in row["hint"]
-    assert not batch.rows["workloads"]
+    assert not any(row["image_ref"] for row in batch.rows["workloads"])
 
 
 def test_references_cost_what_they_become():
@@ -383,3 +383,69 @@ def test_a_resource_whose_condition_is_off_is_left_out(
     assert (web[0]["image_ref"], len(web)) == expected
     hints = [row.get("hint") or "" for row in batch.coverage]
     assert any(hint.endswith("OnlyService") for hint in hints) is not is_there
+
+
+def state(kind, **values):
+    return {"mode": "managed", "type": f"aws_ecs_{kind}", "values": values}
+
+
+CONTAINER = {
+    "name": "till",
+    "image": "shop/till:1.2",
+    "mountPoints": [{"sourceVolume": "files", "containerPath": "/data"}],
+    "environment": [{"name": "TOKEN", "value": CANARY}],
+}
+RESOURCES = [
+    state("service", name="till", id="s-1", desired_count=2, task_definition="till:4"),
+    state(
+        "task_definition",
+        arn="arn:aws:ecs:eu-west-1:1:task-definition/till:4",
+        family="till",
+        revision=4,
+        memory="512",
+        requires_compatibilities=["FARGATE"],
+        volume=[
+            {"name": "files", "efs_volume_configuration": [{"file_system_id": "fs-1"}]},
+            {"name": "own", "host_path": ""},
+        ],
+        container_definitions=json.dumps([CONTAINER]),
+    ),
+]
+KEPT = [
+    {"type": r["type"], "instances": [{"attributes": r["values"]}]} for r in RESOURCES
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("terraform.tfstate", {"version": 4, "resources": KEPT}),
+        ("show.json", {"values": {"root_module": {"resources": RESOURCES}}}),
+        (
+            "show.json",
+            {"values": {"root_module": {"child_modules": [{"resources": RESOURCES}]}}},
+        ),
+    ],
+)
+def test_a_state_of_terraform_declares_services(tmp_path, name, kept):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / name).write_text(json.dumps(kept))
+    batch = EcsSource().collect({"path": "state"}, tmp_path, Deadline(20))
+    workload, _ = batch.rows["workloads"]
+    assert (workload["image_ref"], workload["memory_limit_bytes"]) == (
+        "shop/till:1.2",
+        512 * 2**20,
+    )
+    assert {m["volume_name"] for m in batch.rows["mounts"]} == {"fs-1"}
+    assert CANARY not in repr(batch)
+
+
+@pytest.mark.parametrize("text", ["", "[{", "7", "{}", '["x"]', None, "[" * 5000])
+def test_a_state_whose_containers_cannot_be_read(tmp_path, text):
+    definition = state("task_definition", family="till", container_definitions=text)
+    kept = {"values": {"root_module": {"resources": [definition, RESOURCES[0], 3]}}}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "show.json").write_text(json.dumps(kept))
+    batch = EcsSource().collect({"path": "state"}, tmp_path, Deadline(20))
+    assert batch.coverage
+    assert not any(row["image_ref"] for row in batch.rows["workloads"])

@@ -49,7 +49,7 @@ class EcsSource(AwsSource):
     """Reads running and declared services and tasks of ECS."""
 
     type = "ecs"
-    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".template")
+    suffixes = (*JSON_SUFFIXES, *YAML_SUFFIXES, ".template", ".tfstate")
 
     def fill(self, asked: Asked) -> None:
         """Read all places; templates alone do not say that nothing runs or happened."""

@@ -10,13 +10,14 @@ import yaml
 from assess.sources.aws.place import ForeignAnswerError
 from assess.sources.base import Row, Rows
 from assess.sources.csv_records import vocabulary
-from assess.sources.dumps import Loader
+from assess.sources.dumps import Loader, decode_values
 from assess.sources.unit import any_of
-from assess.sources.values import as_list, dicts, dig, table, text
+from assess.sources.values import as_list, dicts, dig, picked, table, text, without_none
 
 MAX_NODES = 200_000  # of a template with all aliases and references in their places
 _SERVICE = "AWS::ECS::Service"
 _DEFINITION = "AWS::ECS::TaskDefinition"
+_TERRAFORM = ("aws_ecs_service", "aws_ecs_task_definition")
 _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 _STORES = vocabulary("ecs", "stores")  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
@@ -160,7 +161,40 @@ def declared(documents: Iterable[Row]) -> tuple[Rows, Rows]:
             template = Template(document)
             definitions += _definitions(template)
             services += _services(template)
+            for kind, values in _of_terraform(document):
+                if kind == _TERRAFORM[0]:
+                    services.append(without_none(picked(values, "terraform service")))
+                elif kind == _TERRAFORM[1]:
+                    definitions += _registered(values)
     return services, definitions
+
+
+def _of_terraform(document: Row) -> Iterator[tuple[str, Row]]:
+    """List the resources of a state of Terraform, as it is kept or shown, with their types."""
+    waiting = [document, table(document, "values", "root_module")]
+    while waiting:
+        module = waiting.pop()
+        waiting += dicts(module, "child_modules")
+        for resource in dicts(module, "resources"):
+            kept = [table(entry, "attributes") for entry in dicts(resource, "instances")]
+            for values in kept or [table(resource, "values")]:
+                yield text(resource, "type"), values
+
+
+def _registered(values: Row) -> Iterator[Row]:
+    """Yield a definition in a state of Terraform as the API has it, if it can be read."""
+    containers, _ = decode_values(text(values, "container_definitions"))
+    volumes = []
+    for volume in dicts(values, "volume"):
+        files = text(volume, "efs_volume_configuration", 0, "file_system_id")
+        of_api: Row = {"name": text(volume, "name")}
+        of_api["host"] = {"sourcePath": text(volume, "host_path")}
+        if files:
+            of_api["efsVolumeConfiguration"] = {"fileSystemId": files}
+        volumes.append(of_api)
+    known = {"containerDefinitions": dicts(containers), "volumes": volumes}
+    if dicts(containers):
+        yield without_none(picked(values, "terraform definition")) | known
 
 
 def idle(documents: Iterable[Row]) -> list[str]:
@@ -174,9 +208,10 @@ def idle(documents: Iterable[Row]) -> list[str]:
 
 
 def is_template(document: Row) -> bool:
-    """Return whether a document is a template with anything of ECS."""
-    resources = table(document, "Resources").values()
-    return any(text(r, "Type") in (_SERVICE, _DEFINITION) for r in resources)
+    """Return whether a document is a template, or a state of Terraform, with anything of ECS."""
+    kinds = [text(r, "Type") for r in table(document, "Resources").values()]
+    kinds += (kind for kind, _ in _of_terraform(document))
+    return not {_SERVICE, _DEFINITION, *_TERRAFORM}.isdisjoint(kinds)
 
 
 def _definitions(template: Template) -> Iterator[Row]:
