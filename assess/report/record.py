@@ -216,9 +216,9 @@ def _drivers(row: Row, scores: Assessment) -> list[str]:
     passed = sum(gate["state"] == "pass" for gate in gates)
     lines = [f"Gates that pass: {passed} of {len(gates)}."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
-        share = in_words(row, "p_first")
         lines.append(
-            f"First of all candidates in {share} of all weightings of the criteria."
+            f"First of all candidates in {in_words(row, 'p_first')} of all weightings of the "
+            "criteria."
         )
     boards = scores.rows_of("boards", row["service_id"])
     other = [board for board in boards if board["label"] != row["label"]]
