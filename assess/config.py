@@ -3,6 +3,7 @@
 import csv
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from assess.errors import ConfigError, with_nearest
 
 Options = dict[str, Any]  # of one table
+Table = Mapping[str, Any]  # of a policy, and each row of its lists
+Values = dict[str, Any]  # of a table that is being made
 PACKAGE = Path(__file__).parent
 CONFIG_NAME = "assess.toml"
 SAMPLE = "sample"  # the invented fleet that comes with assess

@@ -117,12 +117,7 @@ class Column:
 @cache
 def dictionary() -> DataFrame:
     """Return the data dictionary."""
-    return _packaged("frames.csv")
-
-
-def _packaged(name: str) -> DataFrame:
-    """Read a table beside this module, every cell as text."""
-    with (files("assess") / name).open(encoding="utf-8") as handle:
+    with (files("assess") / "frames.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str, keep_default_na=False)
 
 

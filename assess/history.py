@@ -1,6 +1,6 @@
-"""A history: one frame of all snapshots of a store, oldest first, joined or summed.
+"""A history: one frame of all snapshots of a store, added up.
 
-Adding up reads only the columns that are asked for, a part of a file at a time.
+Only the columns that are asked for are read, a part of a file at a time.
 """
 
 import warnings
@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pandas import DataFrame, Series, Timestamp
+from pandas import DataFrame, Timestamp
 
 from assess import frames
 from assess.errors import AssessError, DataError, first_line, no_such
@@ -39,24 +38,6 @@ class Asked(NamedTuple):
     def columns(self) -> list[str]:
         """Columns that have to be read."""
         return list(dict.fromkeys([*self.by, *self.numbers]))
-
-
-def walk(store: str | Path, frame: str) -> Iterator[tuple[Timestamp, DataFrame]]:
-    """Yield time and rows of one frame of all snapshots, oldest first, one in memory at a time."""
-    for when, file in _found(store, frame):
-        table = _sound(frame, file)
-        if table is not None:
-            yield when, table
-
-
-def history(store: str | Path, frame: str) -> DataFrame:
-    """Join one frame of all snapshots, oldest first, with ``snapshot_at``; all in memory at once."""
-    parts = [*walk(store, frame)] or [(pd.NaT, frames.empty(frame))]
-    dated = []
-    for when, table in parts:
-        dates = Series(when, table.index, dtype=frames.DTYPES["time"])
-        dated.append(pd.concat([dates.rename(SNAPSHOT_AT), table], axis=1))
-    return pd.concat(dated, ignore_index=True)
 
 
 def roll_up(

@@ -1,4 +1,4 @@
-"""The frames of all snapshots of a store, joined and added up."""
+"""The frames of all snapshots of a store, added up."""
 
 from __future__ import annotations
 
@@ -34,39 +34,25 @@ def three(small, tmp_path):
     return tmp_path
 
 
-def test_history_puts_a_frame_together(three, small):
-    table = history.history(three, "services")
-    assert len(table) == 6
-    assert table["snapshot_at"].dt.strftime("%m-%d").unique().tolist() == [
-        "03-31",
-        "06-30",
-        "09-30",
-    ]
-    expected = dict(frames.empty("services").dtypes)
-    assert dict(table.drop(columns="snapshot_at").dtypes) == expected
-    assert history.history(three, "hosts").dtypes.equals(
-        pd.concat([table[:0]["snapshot_at"], frames.empty("hosts")], axis=1).dtypes
-    )
+def test_a_frame_of_another_name_is_refused(three):
     with pytest.raises(AssessError, match="no frame"):
-        history.history(three, "nonsense")
+        history.roll_up(three, "nonsense", ["env"])
 
 
-def test_history_refuses_unsound_frames(three):
+def test_unsound_frames_are_refused(three):
     (three / "2026Q2" / "services.parquet").unlink()
     (three / "2026Q2" / "snapshot.toml").write_text('snapshot_at = "2026-06-30"\n')
     (three / "2026Q2" / "services.csv").write_text("service_id,tier\na,9\n")
     with pytest.raises(DataError, match="tier"):
-        history.history(three, "services")
+        history.roll_up(three, "services", ["env"])
 
 
-def test_history_holds_one_snapshot_at_a_time(three):
-    walk = history.walk(three, "services")
-    first, _ = next(walk)
-    for quarter in ("2026Q2", "2026Q3"):
-        (three / quarter / "services.parquet").unlink()
-    assert first == pd.Timestamp("2026-03-31", tz="UTC")
-    with pytest.warns(BrokenSnapshotWarning, match="2026Q[23]"):
-        assert list(walk) == []
+def test_a_table_that_cannot_be_read_is_named_and_left_out(three):
+    (three / "2026Q2" / "services.parquet").unlink()
+    (three / "2026Q2" / "snapshot.toml").write_text('snapshot_at = "2026-06-30"\n')
+    (three / "2026Q2" / "services.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.warns(BrokenSnapshotWarning, match="2026Q2.services.csv"):
+        assert len(history.roll_up(three, "services", ["env"])) == 2
 
 
 CELLS = {
@@ -165,5 +151,3 @@ def test_one_corrupt_file_among_good_ones_is_named_and_the_others_are_read(three
     with pytest.warns(BrokenSnapshotWarning, match="2026Q2.services.parquet"):
         rolled = history.roll_up(three, "services", ["env"])
     assert rolled["snapshot_at"].dt.strftime("%m-%d").tolist() == ["03-31", "09-30"]
-    with pytest.warns(BrokenSnapshotWarning, match="2026Q2.services.parquet"):
-        assert len(history.history(three, "services")) == 4

@@ -47,7 +47,7 @@ def show(error: click.ClickException) -> None:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"see `{error.ctx.command_path} --help`"
         if isinstance(getattr(error, "param", None), click.Argument):
-            # what was left out may come before what was given
+            # the missing argument may come before the given ones
             hint = f"{hint}; {error.ctx.get_usage()}"
     message = error.format_message().rstrip(".")
     say("error", message[:1].lower() + message[1:])

@@ -195,8 +195,8 @@ def _check(path: Path) -> Iterator[Deviation]:
         yield Deviation(path.name, "", "a valid notebook", str(error))
         return
     code = [cell for cell in node.cells if cell.cell_type == "code"]
-    told = chain(_check_file(node, path), _check_code(code), _check_lesson(node, path))
-    yield from _broken(path.name, "", told)
+    found = chain(_check_file(node, path), _check_code(code), _check_lesson(node, path))
+    yield from _broken(path.name, "", found)
     for cell in node.cells:
         rules = _check_cell(cell, number(path.name))
         yield from _broken(path.name, str(cell.get("id", "")), rules)
@@ -325,7 +325,7 @@ def _has(cell: Any, *kinds: type[ast.AST]) -> bool:
 
 
 def _calls(cell: Any) -> Iterator[str]:
-    """List the functions that a cell calls, but for `print` of fixed text."""
+    """List the functions that a cell calls, except `print` of fixed text."""
     for node in nodes(cell):
         match node:
             case ast.Call(func=ast.Attribute(attr=name)):

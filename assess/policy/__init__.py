@@ -11,11 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from assess.config import data_path
+from assess.config import Table as Table
+from assess.config import Values, data_path
 from assess.errors import PolicyError
 from assess.policy.problems import ANY, ROWS, WORDS, fitting, problems_of
-from assess.policy.shapes import Table as Table
-from assess.policy.shapes import Values
 from assess.policy.targets import default_of
 
 HASH_LENGTH = 12

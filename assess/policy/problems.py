@@ -8,11 +8,11 @@ from numbers import Real
 from typing import Any
 
 from assess import frames
+from assess.config import Table
 from assess.errors import with_nearest
 from assess.linear import Linear
 from assess.policy import rules
-from assess.policy.shapes import SHAPES, Table
-from assess.policy.targets import target_problems
+from assess.policy.targets import SHAPES, target_problems
 
 ANY = "*"  # in an example: keys that anybody may add
 _MAY = SHAPES["may"]

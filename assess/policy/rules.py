@@ -18,8 +18,8 @@ import pandas as pd
 from pandas import DataFrame, Series, Timestamp
 
 from assess import frames
+from assess.config import packaged
 from assess.errors import with_nearest
-from assess.policy.shapes import SHAPES
 
 DTYPES = {
     "text": "string",
@@ -38,7 +38,7 @@ _KINDS = {dtype: kind for kind, dtype in DTYPES.items()} | {
     "list": "list",
 }
 # Columns that the evidence adds to the frames (see `assess.score.evidence`).
-DERIVED: Mapping[str, Mapping[str, str]] = SHAPES["derived"]
+DERIVED: Mapping[str, Mapping[str, str]] = packaged("policy/shapes.toml")["derived"]
 TABLES = tuple(DERIVED)
 
 _LONGEST = 500

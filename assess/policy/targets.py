@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from assess import reference
-from assess.config import packaged_rows
+from assess.config import Table, Values, packaged, packaged_rows
 from assess.errors import did_you_mean
-from assess.policy.shapes import SHAPES, Table, Values
 
+SHAPES = packaged("policy/shapes.toml")  # tables and keys of a policy, with examples
 STAY = "stay"  # where a service is today; always one of the targets
 PRICES = ("vcpu_hour", "gib_hour", "service_month")
 _LANDINGS = ("hosts", "cluster", "auto-scaling-group", "new-hosts")

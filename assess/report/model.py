@@ -383,6 +383,6 @@ def kinds_shown(scores: Assessment) -> list[str]:
 
 
 def unlooked_hosts(scores: Assessment) -> list[str]:
-    """Name the hosts of which no source says what runs there."""
+    """Name the hosts whose services no source lists."""
     unlooked = scores.blast_radius.topology.unlooked
     return [name for kind, name in unlooked if kind == "host"]

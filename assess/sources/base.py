@@ -363,7 +363,7 @@ def is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-# The types of options, of which `option_forms.csv` has one for each.
+# Checks of options, by their type in `option_forms.csv`.
 _IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "texts": is_texts,

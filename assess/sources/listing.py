@@ -57,7 +57,7 @@ class ListSource(Source):
     token = "Bearer {}"
     lists: tuple[Listing, ...] = ()
     page = 500  # entries that are asked for at a time
-    # By the ending of a file that is no dump: the command that makes one of it.
+    # the command that turns a file into a dump, by the ending of the file
     renders: Mapping[str, str] = {}
 
     def fill(self, asked: Asked) -> None:
@@ -260,7 +260,7 @@ def host_ids(nodes: Iterable[tuple[str, str]], cluster: str) -> Texts:
 def complete(
     batch: Batch, cluster: str, units: list[Unit], services: Rows, needs: Rows
 ) -> None:
-    """Add what follows once all replicas are placed, and cover what the units leave unread."""
+    """Add services and dependencies once all replicas are placed, and cover unread texts."""
     ended = {w["workload_id"] for w in batch.rows["workloads"] if w["state"] in ENDED}
     for is_ended in (False, True):  # counted apart
         mounts = batch.rows["mounts"]

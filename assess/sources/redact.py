@@ -90,7 +90,7 @@ _BEARER = Linear(r"\b(bearer|basic)\s+([\w.~+/=-]{6,})", ignore_case=True)
 _VARIABLE = Linear(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 _NAMED = 5  # variables that hold a secret
 NAMING_ENV = ("OTEL_SERVICE_NAME", "DD_SERVICE", "SERVICE_NAME", "MARATHON_APP_ID")
-# Labels that may pass: of a whole name, or with all that begins so, but for those that may not.
+# labels that may pass, by whole name or by how a name begins, and those that never may
 _WHOLE, _BEGUN, _REFUSED = (
     tuple(row["label"] for row in rows("labels") if row["passes"] == passes)
     for passes in ("whole", "begun", "never")

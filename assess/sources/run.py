@@ -291,7 +291,7 @@ def _collected(task: Task, limit: Deadline | float) -> Batch:
 
 
 def probing(task: Task, deadline: Deadline) -> Batch:
-    """Probe a source, of which only its coverage is used."""
+    """Probe a source; only its coverage is used."""
     task = local(task)
     return task.source.probe(task.options, task.base, deadline)
 

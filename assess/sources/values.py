@@ -225,7 +225,7 @@ def spoiled(payload: Any, forms: Texts) -> list[str]:
     """
     found = []
     waiting = [payload]
-    for value in waiting:  # which grows: what is inside comes after what is around it
+    for value in waiting:  # the list grows: inner values come after the outer ones
         if isinstance(value, list):
             waiting += value
         elif isinstance(value, dict):
@@ -287,7 +287,7 @@ def billionths(value: Any, *path: Step) -> float | None:
     return None if count is None else count / _NANO
 
 
-# How a value is read, by the word for it in `columns.csv`; an empty text is unknown but for a word.
+# readers of values, by their word in `columns.csv`; an empty text is unknown, except for a word
 _READ: dict[str, Callable[..., Any]] = {
     "any": dig,
     "cell": lambda value, *path: cell(value, *path) or None,

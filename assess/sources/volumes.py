@@ -22,7 +22,7 @@ _OF_HOST = re.compile(
 )
 _NFS_SERVER = Linear(r"(?:^|,)\s*addr=([^,\s]+)")
 _DRIVE = re.compile(r"[a-z]:/?")
-_VARIABLE = re.compile(r"[$%{]")  # who reads it does not know where it leads
+_VARIABLE = re.compile(r"[$%{]")  # its value is unknown here
 _CONFIG_FILE = re.compile(r"\.(conf|cfg|ini|ya?ml|toml|json|env|properties|crt|pem)$")
 _HOMES = ("/home", "/Users")  # the next part names a person
 _SHOWN_PARTS = 2  # of a path on a host; what is below may name people and customers

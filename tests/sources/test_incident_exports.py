@@ -14,7 +14,9 @@ import assess
 from assess.sources.deadline import Deadline
 from assess.sources.incidents import IncidentsSource
 from assess.sources.incidents.reader import Reader, read_duration
-from assess.sources.incidents.times import ORDERS, order_of, parse_time, read_time
+from assess.sources.incidents.times import order_of, parse_time, read_time
+
+ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 
 LOG = """\
 number,incident_state,sys_mod_count,sys_updated_at,opened_at,cmdb_ci,priority,category,resolved_at,closed_at

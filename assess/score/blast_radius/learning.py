@@ -18,7 +18,7 @@ from assess.score import Booleans, Floats, Integers
 from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.topology import FAR, LEVELS, Element, Topology, steps
-from assess.score.blast_radius.uncertain import Besides, Unexplained
+from assess.score.blast_radius.uncertain import Unexplained
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
 PASSES = 2  # over all groups of edges in each of them
@@ -101,6 +101,30 @@ class Trials:
         survived = np.bincount(self.case, np.log1p(-p))[self.case]
         some = np.maximum(1 - np.exp(survived), CERTAIN)
         return np.where(self.failed, p / some, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Besides:
+    """By failure and service: ``had`` data and no known cause, and whether it went ``down``."""
+
+    had: Booleans
+    down: Booleans  # of all failures: one table for all that is beside them
+
+    @cached_property
+    def n(self) -> tuple[Integers, Integers]:
+        """Count by service the failures with data, and those of them in which it went down."""
+        return self.had.sum(axis=0), (self.had & self.down).sum(axis=0)
+
+    def floor(self, kept: Booleans, strength: float) -> Floats:
+        """Return by service the chance to go down without a known cause, shrunk to the fleet's."""
+        # few failures are left out: subtract them instead of adding up all others
+        had = self.had[~kept]
+        n = self.n[0] - had.sum(axis=0)
+        k = self.n[1] - (had & self.down[~kept]).sum(axis=0)
+        fleet = (k.sum() + 0.5) / (n.sum() + 1)
+        # without data the estimate would be 1/2, far too high for a floor
+        fleet = fleet if n.sum() else 0.0
+        return (k + strength * fleet) / (n + strength)
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,10 +55,11 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     """
     workloads = inventory["workloads"]
     replicas = workloads.loc[is_replica(workloads), _PLACED]
+    runs_on_engine = on_engine(replicas, policy)
+    is_container = replicas_in_containers(replicas, policy)
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     images = replicas.assign(element=image_names(replicas))
-    is_unit = surely(~replicas_in_containers(replicas, policy))
-    images = images[images["element"].notna() | ~is_unit]
+    images = images[images["element"].notna() | ~surely(~is_container)]
     bases = on_bases(inventory, replicas)
     has_base = images["workload_id"].isin(bases["workload_id"])
     baseless = images[~has_base].assign(element=pd.NA)
@@ -69,7 +70,7 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
-        "engine": _on_engines(inventory, replicas, policy),
+        "engine": _on_engines(inventory, replicas, runs_on_engine),
         "image": images,
         "base_image": pd.concat([bases, baseless]),
         "volume": on_volumes(inventory, replicas),
@@ -120,9 +121,8 @@ def running_engines(inventory: Inventory) -> DataFrame:
     return pd.concat([engines.astype({"runtime": "object"}), platforms])
 
 
-def _on_engines(inventory: Inventory, replicas: DataFrame, policy: Policy) -> DataFrame:
+def _on_engines(inventory: Inventory, replicas: DataFrame, may_run: Series) -> DataFrame:
     """List replicas with the engines of their host as ``element``; NA where these are unknown."""
-    may_run = on_engine(replicas, policy)
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
     known = replicas[surely(may_run)].merge(engines, on="host_id")
@@ -138,7 +138,7 @@ def engine_names(engines: DataFrame) -> Series:
 
 
 def _unlooked(inventory: Inventory) -> list[tuple[str, str]]:
-    """List hosts and zones of which no source says what runs there: no engine, and no service."""
+    """List hosts and zones on which no source lists an engine or a service."""
     hosts = inventory["hosts"]
     seen = [*inventory["workloads"]["host_id"], *inventory["engines"]["host_id"]]
     is_seen = hosts["host_id"].isin(seen)

@@ -36,7 +36,6 @@ from assess.score.blast_radius.uncertain import (
     bounded,
     certain_losses,
     decide,
-    doubtful_n,
 )
 from assess.score.blast_radius.undecided import Undecided
 
@@ -65,7 +64,7 @@ class Scenarios:
 
     @classmethod
     def unasked(cls, scenario: Integers, node: Integers, n: int) -> Scenarios:
-        """Return scenarios of which nothing is listed or drawn."""
+        """Return scenarios that are neither listed nor drawn."""
         none = np.zeros(n, bool)
         return cls(scenario, node, n, none, none)
 
@@ -471,7 +470,7 @@ class _Work:
     ) -> Iterator[tuple[Integers, Callable[[Undecided], Outcome]]]:
         """Yield scenarios with undecided cells, and the function that decides them."""
         some = np.flatnonzero(undecided.cells)
-        few = doubtful_n(undecided)[some] <= self.sampling.enumerate_up_to
+        few = undecided.uncertain_n[some] <= self.sampling.enumerate_up_to
         decided = few | self.scenarios.drawn[start + some]
         decider = partial(decide, sampling=self.sampling)
         bounder = partial(bounded, most=self.bound == "most")

@@ -288,8 +288,8 @@ def _moved(
     growth = growth.clip(0) * (not surely(services["callers_seen"]).all())
     grows = growth > LEAST
     by_element = np.array([grows[nodes].sum() for nodes in most.members], np.int64)
-    # perhaps it is nothing to leave what only may take a service down today, or what takes down
-    # others that it may call unseen
+    # leaving an element may change nothing: perhaps it takes no service down today, or the
+    # service may call another one there unseen
     is_beside = by_element[changed.element] > grows[changed.service]
     every = every.merge(topology.direct["lo"][PAIR], how="left", indicator="certain")
     perhaps = every["certain"].ne("both") | is_beside

@@ -311,7 +311,7 @@ class Topology:
 
     @property
     def placed(self) -> Index:
-        """Services of which a running replica is known."""
+        """Services with a known running replica."""
         running = self.placement[is_running(self.placement)]
         return Index(running["service_id"].unique())
 
@@ -342,7 +342,7 @@ class Topology:
 
     @cached_property
     def placeless(self) -> Integers:
-        """Services, by node, of which no running replica is known: they may be anywhere."""
+        """Services, by node, without a known running replica: they may be anywhere."""
         return np.flatnonzero(~self.services.isin(self.placed))
 
     def unnamed(self, kinds: Collection[str] = INFRASTRUCTURE) -> Integers:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
 from assess.policy import Policy
-from assess.score import Booleans, Ends, Floats, Integers, Words
+from assess.score import Ends, Floats, Integers, Words
 from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.topology import total_weight
 from assess.score.blast_radius.undecided import Undecided
@@ -39,30 +38,6 @@ LOSSES = np.dtype(
     ]
 )
 AMOUNTS = ["loss", "next_lo", "next_hi"]
-
-
-@dataclass(frozen=True, eq=False)
-class Besides:
-    """By failure and service: ``had`` data and no known cause, and whether it went ``down``."""
-
-    had: Booleans
-    down: Booleans  # of all failures: one table for all that is beside them
-
-    @cached_property
-    def n(self) -> tuple[Integers, Integers]:
-        """Count by service the failures with data, and those of them in which it went down."""
-        return self.had.sum(axis=0), (self.had & self.down).sum(axis=0)
-
-    def floor(self, kept: Booleans, strength: float) -> Floats:
-        """Return by service the chance to go down without a known cause, shrunk to the fleet's."""
-        # few failures are left out: subtract them instead of adding up all others
-        had = self.had[~kept]
-        n = self.n[0] - had.sum(axis=0)
-        k = self.n[1] - (had & self.down[~kept]).sum(axis=0)
-        fleet = (k.sum() + 0.5) / (n.sum() + 1)
-        # without data the estimate would be 1/2, far too high for a floor
-        fleet = fleet if n.sum() else 0.0
-        return (k + strength * fleet) / (n + strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,11 +188,13 @@ class Sampling:
 
     @classmethod
     def of(cls, policy: Policy) -> Sampling:
-        """Read the tables ``simulation`` and ``blast_radius``; draw `fewest_draws` at most."""
+        """Read the tables ``simulation`` and ``blast_radius``."""
         settings = policy["blast_radius"]
+        # the standard deviation of a share is at most one half: its error stays within ``se_max``
+        draws = math.ceil((0.5 / settings["se_max"]) ** 2) + 1
         return cls(
             seed=policy.seed,
-            draws=fewest_draws(policy),
+            draws=draws,
             draws_least=int(settings["draws_least"]),
             se_max=settings["se_max"],
             enumerate_up_to=settings["enumerate_up_to"],
@@ -227,12 +204,6 @@ class Sampling:
             pairs_most=int(settings["drawn_pairs_max"]),
             level=policy.level,
         )
-
-
-def fewest_draws(policy: Policy) -> int:
-    """Return the draws that keep the standard error of any share within ``se_max``."""
-    # the standard deviation of a share is at most one half
-    return math.ceil((0.5 / policy["blast_radius"]["se_max"]) ** 2) + 1
 
 
 def _ranks(keys: Words, p: Floats, sampling: Sampling, draws: int) -> Integers:
@@ -294,17 +265,10 @@ def certain_losses(weight: Floats, reached_n: Integers) -> np.ndarray:
     return losses
 
 
-def doubtful_n(undecided: Undecided) -> Integers:
-    """Count the uncertain arcs by scenario."""
-    scenario = undecided.scenario[undecided.head]
-    doubtful = scenario[undecided.graph.p[undecided.arc] < 1]
-    return np.bincount(doubtful, minlength=undecided.n)
-
-
 def decide(undecided: Undecided, sampling: Sampling) -> Outcome:
     """Decide undecided nodes: one bit per outcome if uncertain arcs are few, else per draw."""
     found = Outcome.none(undecided)
-    few = doubtful_n(undecided)
+    few = undecided.uncertain_n
     is_exact = few <= sampling.enumerate_up_to
     digits = np.maximum(few, WORD)
     for n in np.unique(digits[is_exact]).tolist():

@@ -77,6 +77,12 @@ class Undecided:
         """Number of cells by scenario."""
         return np.bincount(self.scenario, minlength=self.n)
 
+    @cached_property
+    def uncertain_n(self) -> Integers:
+        """Number of uncertain arcs by scenario."""
+        uncertain = self.head[self.graph.p[self.arc] < 1]
+        return np.bincount(self.scenario[uncertain], minlength=self.n)
+
     def weight(self, p: Floats | float = 1.0) -> Floats:
         """Return by scenario the weight of its cells, each times ``p``; added up in order."""
         weighed = self.graph.weight[self.node] * p

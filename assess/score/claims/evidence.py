@@ -177,7 +177,7 @@ def broken_services(data: ClaimData) -> Measurement:
 def failed_upgrades(data: ClaimData) -> Measurement:
     """C3: upgrades of an engine that an incident followed, or that broke what is still in use."""
     past = data.assessment.upgrades
-    broke = broken_by(data.inventory, pace.upgrades(past))
+    broke = broken_by(data.inventory, pace.upgrades(past.moves))
     tallies = pace.upgrade_failures(past, data.policy, broke)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     tallies = dict(sorted(tallies.items()))
@@ -450,7 +450,7 @@ def around_upgrades(data: ClaimData) -> DataFrame:
     moments = pace.incident_moments(past)
     span = data.policy["churn"]["failure_window_days"] * DAY
     sums = np.zeros(4)
-    for upgrade in pace.recorded_upgrades(past):
+    for upgrade in pace.upgrades(past.recorded.values()):
         incidents = moments.get((upgrade.host_id, True), [])
         at = upgrade.after
         after = _within(incidents, at, at + span, watched)

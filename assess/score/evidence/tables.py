@@ -51,7 +51,7 @@ def gather(inventory: Inventory, policy: Policy) -> Evidence:
     is_unit = surely(workloads["contained"].eq(False))
     units = workloads[is_unit]
     containers = workloads[~is_unit]
-    # services of which no replica, or not every replica, is a container
+    # services without containers, and services with other replicas beside them
     outside = _only(units, containers)
     partly = set(units["service_id"])
     calls = nullable(inventory["dependencies"], "dependencies")

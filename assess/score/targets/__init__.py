@@ -288,7 +288,7 @@ def dominated(frame: DataFrame) -> Series:
     losses = cells.to_numpy(float, na_value=np.inf).round(DIGITS)
     fits = frame["verdict"].eq(FITS).to_numpy()
     targets_n = frame.index.get_level_values("target").nunique()
-    # by service, what stands in a row beats what stands in a column
+    # by service: whether the target of a row beats the target of a column
     one = losses.reshape(-1, max(targets_n, 1), 1, len(CRITERIA))
     other = one.swapaxes(1, 2)
     as_good = (one <= other).all(axis=3)

@@ -29,7 +29,7 @@ from assess.score.targets.place import (
 if TYPE_CHECKING:
     from assess.score.assessment import Assessment
 
-# a refusal that nothing mends excludes what is on a host; what runs in containers stays in them
+# without a mend, a refusal excludes services on hosts; services in containers stay in them
 GATES = (
     ("T1", "NEVER", False, " and not inside"),
     ("T2", "HOLD", False, " and inside"),

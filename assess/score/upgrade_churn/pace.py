@@ -234,14 +234,9 @@ def engine_rate(product: str, line: str | None, own: Interval, since: str) -> In
     return fastest(forced_rate(product, line, since), own._replace(hi=hi))
 
 
-def upgrades(history: History) -> list[Move]:
-    """List the engine upgrades of the past, without rollbacks."""
-    return [move for move in history.moves if move.step.change != ROLLBACK]
-
-
-def recorded_upgrades(history: History) -> list[Move]:
-    """List the upgrades with a recorded moment."""
-    return [move for move in history.recorded.values() if move.step.change != ROLLBACK]
+def upgrades(moves: Iterable[Move]) -> list[Move]:
+    """List the engine upgrades among moves, without rollbacks."""
+    return [move for move in moves if move.step.change != ROLLBACK]
 
 
 def own_rates(
@@ -252,8 +247,8 @@ def own_rates(
     # left out, and so are changes outside the watched time. One on an unknown host may have
     # been on any.
     spans = history.hosts
-    counts = Counter(m.host_id for m in _watched(upgrades(history), spans))
-    loose_n = sum(move.host_id == NOWHERE for move in upgrades(history))
+    counts = Counter(m.host_id for m in _watched(upgrades(history.moves), spans))
+    loose_n = sum(move.host_id == NOWHERE for move in upgrades(history.moves))
     here = set(inventory["engines"]["host_id"])
     hosts = sorted(host for host in here if spans.get(host))
     least = policy["churn"]["history_days_min"]
@@ -291,7 +286,7 @@ def upgrade_failures(
         if move.step.change == ROLLBACK:
             rollbacks[move.host_id].append(move.span)
     tallies: dict[str, Tally] = {}
-    for move in upgrades(history):
+    for move in upgrades(history.moves):
         incidents = moments[move.host_id, True]
         unplaced = moments[move.host_id, False], moments[NOWHERE, False]
         backs = rollbacks[move.host_id]

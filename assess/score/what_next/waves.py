@@ -116,7 +116,7 @@ def _obstacle(row: Any, budget: int, capacity_hours: float) -> str:
 def _needs(
     group: Series, dependencies: DataFrame, groups: Index
 ) -> list[tuple[Any, Any]]:
-    """List pairs of groups of which the first calls the second."""
+    """List pairs of groups: the first calls the second."""
     ends = {end: dependencies[f"{end}_id"].map(group) for end in ("src", "dst")}
     pairs = DataFrame(ends).dropna().drop_duplicates()
     both_move = pairs["src"].isin(groups) & pairs["dst"].isin(groups)

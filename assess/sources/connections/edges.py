@@ -323,7 +323,7 @@ class Edges:
             yield row | {"src": src, "dst": dst}
 
     def _complete(self, src: Name, dst: Name | str) -> str | None:
-        """Return the services and sides of which every call was observed."""
+        """Return the sides of a pair whose calls were all observed."""
         is_src = src in self._covered
         is_dst = dst in self._covered and dst not in self._callers_unknown
         if is_src and is_dst:
@@ -332,7 +332,7 @@ class Edges:
 
 
 def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Name]:
-    """Return the services of which all sockets of all workloads were watched for long enough."""
+    """Return the services whose sockets were all watched for long enough."""
     whole = {
         machine
         for machine, watch in observed.watches.items()
@@ -341,7 +341,7 @@ def covered_names(fleet: Fleet, observed: Observed, logged: set[str]) -> set[Nam
     covered: dict[Name, bool] = {}
     for machine, tenants in fleet.on.items():
         is_alone = len({tenant.name for tenant in tenants}) == 1
-        shared = fleet.addresses_of(machine) if is_alone else set()
+        shared = fleet.addresses[machine] if is_alone else set()
         for tenant in tenants:
             places = {machine} if not tenant.is_apart else set()
             places |= {place for place in whole if fleet.called(place) == tenant}

@@ -42,11 +42,11 @@ class Fleet:
         self.on: dict[str, list[Tenant]] = defaultdict(list)
         self.published: dict[tuple[str, int], Tenant] = {}
         self.ports: set[int] = set()  # that any workload listens on
+        self.addresses: dict[str, set[str]] = defaultdict(set)  # of each machine
         self._tenants_at: dict[str, dict[str, Tenant]] = defaultdict(dict)
         self._machines_at: dict[str, dict[str, None]] = defaultdict(dict)
         # Those in a network of their own, by name and by the first characters of their id.
         self._called: dict[str, dict[Tenant, None]] = defaultdict(dict)
-        self._addresses: dict[str, set[str]] = defaultdict(set)
         self._machines = _machines(rows.get("hosts", ()))
         for row in rows.get("hosts", ()):
             machine = self.machine(row["host_id"])
@@ -104,11 +104,7 @@ class Fleet:
         """Add addresses of a machine."""
         for address in addresses:
             self._machines_at[address][machine] = None
-            self._addresses[machine].add(address)
-
-    def addresses_of(self, machine: str) -> set[str]:
-        """Return the addresses of a machine."""
-        return self._addresses.get(machine, set())
+            self.addresses[machine].add(address)
 
     def tenant_at(self, address: str, near: str) -> Tenant | None:
         """Return the workload at an address; of equal addresses, the one on the same machine."""

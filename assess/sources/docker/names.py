@@ -7,7 +7,7 @@ from assess.image_ref import ImageRef, last_part
 from assess.sources.base import Name, Names
 from assess.sources.csv_records import lookup, rows, vocabulary
 from assess.sources.listing import names_of
-from assess.sources.values import Texts, leaf, picked
+from assess.sources.values import Texts
 
 COMPOSE = "com.docker.compose."
 ECS = "com.amazonaws.ecs."
@@ -80,11 +80,6 @@ def platform_of(labels: Texts, env: Texts) -> str:
     if "MARATHON_APP_ID" in env:
         return "marathon"
     return next((p for label, p in _PLATFORMS.items() if label in labels), "docker")
-
-
-def task_of(labels: Texts) -> str | None:
-    """Return the id of the task, pod or allocation that a container belongs to."""
-    return leaf(picked(labels, "container task"), "task") or None
 
 
 def is_replica(labels: Texts) -> bool:

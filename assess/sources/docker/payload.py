@@ -265,7 +265,7 @@ def keep_image(raw: Payload) -> Kept:
 
 
 def keep_network(raw: Payload) -> Kept:
-    """Keep what is wanted of a network: what it asks of the engine, no addresses."""
+    """Keep the settings of a network that its engine reads, without addresses."""
     return _pick(raw, "network") | {"asks": asked_in(raw, "docker network")}, 0
 
 
@@ -278,7 +278,7 @@ def keep_volume(raw: Payload) -> Kept:
     return kept | {"export": nfs_export(options)}, len(options)
 
 
-# How an entry of a list is cut, what identifies it, and what of the info counts them.
+# By list: the function that cuts an entry, its id, and the field of the info that counts entries.
 _KEEP: dict[str, tuple[Callable[[Payload], Kept], str, str]] = {
     "containers": (keep_container, "Id", "Containers"),
     "inspect": (keep_inspected, "Id", ""),

@@ -16,7 +16,6 @@ from assess.sources.docker.names import (
     is_replica,
     namespace_of,
     platform_of,
-    task_of,
 )
 from assess.sources.docker.payload import (
     SHORT_ID,
@@ -47,6 +46,7 @@ from assess.sources.values import (
     dicts,
     dig,
     joined,
+    leaf,
     moment,
     picked,
     table,
@@ -79,7 +79,8 @@ def to_batch(payloads: EngineData, host_id: str) -> Batch:
         }
         key = workload["workload_id"]
         batch.place([workload], mount_rows(unit.mounts, key, host_id))
-        if task := task_of(container.labels):
+        # the task, pod or allocation that it belongs to
+        if task := leaf(picked(container.labels, "container task"), "task"):
             batch.tasks[container.identifier] = task
         services.append(to_service(container, unit))
     batch.add("services", *merge_services(services))

@@ -56,7 +56,7 @@ _WANTED = re.compile(
 )
 # An id becomes part of a path: with a slash or a question mark it would be another request.
 _ID = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
-# what the command line prints instead, or beside what it knows of itself
+# messages of the command line in place of an answer, or beside its own version
 _REFUSED = re.compile(
     r"^\s*(client( version)?:|error:|cannot connect|got permission denied|permission denied)",
     re.IGNORECASE | re.MULTILINE,

@@ -61,7 +61,7 @@ _BY_HTTP_PORT = _index("http_ports")
 _BY_SUFFIX = {
     row["suffix"]: Kind(row["kind"], row["protocol"]) for row in rows("address_hosts")
 }
-# What kinds of state an image keeps are to who calls it; other kinds are called.
+# kinds of dependency, by the kind of state that the callee keeps; others are calls
 _OF_STATE = vocabulary("edges", "kinds of state")
 _SOFT_STATES = ("time-series", "log-store")  # which may hold what is only watched
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")

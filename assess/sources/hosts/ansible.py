@@ -57,7 +57,7 @@ _SCHEMA = re.compile(r"^s\d+_")  # before the names of hosts, since ansible-core
 _DENIED = re.compile(
     r"permission denied|password|sudo|authentication|denied", re.IGNORECASE
 )
-_REFUSALS = (  # what Ansible says, and what that means
+_REFUSALS = (  # words of Ansible, the status that they mean, and a hint
     ("unreachable", "unreachable", "Ansible did not get in"),
     ("failed", "unsupported", "run it with become = true"),
 )

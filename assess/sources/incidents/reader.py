@@ -134,7 +134,7 @@ class BadTimes(Counter[tuple[str, str]]):
         self[fault, column] += 1
 
     def hint(self) -> str:
-        """Describe what cannot be used, and what would help."""
+        """Describe the cells without a time, and how to mend them."""
         found = [
             f"{n} {column} {fault}"
             for fault in _FAULTS

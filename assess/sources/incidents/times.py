@@ -12,7 +12,6 @@ from assess.linear import Linear
 from assess.sources.csv_records import lookup
 from assess.sources.values import only
 
-ORDERS = ("dmy", "mdy", "ymd")  # of day, month and year
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error
 # day 0 of the date system that Excel uses by default
 _EXCEL_ZERO = datetime(1899, 12, 30)

@@ -21,8 +21,8 @@ def carry_forward(previous: Inventory, batches: Batches, moment: datetime) -> Ba
     """Return batches with rows of an earlier snapshot for the scopes that this run lost."""
     # A scope that did not answer at all is carried whole. If it answered in part, a frame
     # is carried if it now has no row of it, unless one of its calls was empty: then it is
-    # unclear what is gone and what was not seen, and what is gone must not come back. A
-    # source of which no scope answered is carried whole.
+    # unclear which rows are gone and which were not seen, and gone rows must not come back.
+    # A source of which no scope answered is carried whole.
     statuses: dict[Scope, set[str]] = defaultdict(set)
     frames_now: dict[Scope, set[str]] = defaultdict(set)
     for label, batch in batches:

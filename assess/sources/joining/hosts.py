@@ -181,7 +181,7 @@ def _same_machines(facts: dict[_Host, Row], owners: _Owners) -> dict[_Host, str]
 
 
 def _contradict(one: Row, other: Row) -> bool:
-    """Return whether two hosts differ in a fact of which a machine has only one."""
+    """Return whether two hosts differ in a fact that cannot change for one machine."""
     both = [column for column in _COMPARED if column in one and column in other]
     return any(_plain(one[column]) != _plain(other[column]) for column in both)
 

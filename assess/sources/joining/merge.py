@@ -25,8 +25,8 @@ _JOINED_BY = "{alias} and {service_id} may be one: in the identity map, {alias},
 # Columns in which two sources may differ without one of them being wrong, such as the start of
 # a task and of its container.
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
-# Scores ask for these: where sources contradict each other, their order must not decide. What
-# one of them saw is there (the most is kept); of the rest nobody knows who is right.
+# Scores ask for these: where sources contradict each other, their order must not decide. A
+# count keeps the most that one of them saw; other cells become unknown.
 _DISPUTABLE = {
     (row["frame"], row["column"]): row["kept"]
     for row in csv_records.rows("joining/disputable")
@@ -85,7 +85,7 @@ def _add_services(rows: Lists, resolver: _Resolver) -> Rows:
 
 
 def _identify(batches: Batches, rules: Rules) -> Identity:
-    """Identify the services; who calls, or has spans of its own, becomes one, too."""
+    """Identify the services; callers, and names with spans of their own, become services too."""
     born = [
         (label, tuple(row["names"]))
         for frame in BEARING

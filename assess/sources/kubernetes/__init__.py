@@ -50,7 +50,7 @@ class KubernetesSource(ListSource):
         items = dig(document, "items")
         yield from ((KUBELETS, [found]) for found in configurations_in(document))
         if not kind.endswith("List") or isinstance(dig(document, "spec"), dict):
-            # what has no image is only a patch of what an overlay is made of
+            # an object without an image only patches a base of the overlay
             listed = "charts" if is_patch(document) else list_of(document)
             # no release of a chart runs its tests by itself
             is_test = text(document, *_HOOK).startswith("test")

@@ -175,7 +175,7 @@ def _add_pod(batch: Batch, pod: Row, controller: Controller, cluster: Cluster) -
 def _add_declared(
     batch: Batch, controller: Controller, unit: Unit, cluster: Cluster
 ) -> None:
-    """Add the replicas of a controller of which no pod was seen."""
+    """Add the declared replicas of a controller without a pod."""
     shared = _shared(controller, cluster) | {"name": controller.name}
     where = (cluster.name, controller.namespace, controller.kind, controller.name)
     key = "/".join(where)

@@ -191,7 +191,7 @@ def _add_replicas(batch: Batch, app: App) -> None:
         _add(batch, app, host, replica_rows(app.unit, replica))
     if not running_n:
         host = _host(app, "declared")
-        # what is scaled to zero still says of what it is made
+        # an app that is scaled to zero still declares its containers
         wanted = max(app.least or 0, 1)
         found = declared_rows(app.unit, app.key, wanted, _shared(app, host))
         _add(batch, app, host, found, {"state": STOPPED} if app.is_stopped else {})

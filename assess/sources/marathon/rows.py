@@ -292,7 +292,7 @@ def to_workloads(task: Row, app: App | None, hosts: Texts, cluster: str) -> Repl
 
 
 def to_declared(app: App, cluster: str) -> Replicas:
-    """Return the rows of the instances that an app wants, and of which no task is known."""
+    """Return the rows of the instances that an app declares and that have no known task."""
     count = number(app.item, "instances")
     if count is None:
         count = number(app.item, "scaling", "instances")

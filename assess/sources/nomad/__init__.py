@@ -246,7 +246,7 @@ def reserve(workloads: Rows, group: Group, clock: float | None) -> None:
 
 
 def to_declared(group: Group, cluster: str) -> Replicas:
-    """Return the rows of a group that a job declares, and of which no allocation is known."""
+    """Return the rows of a group that a job declares and that has no known allocation."""
     namespace, job, name = group.key
     place = {"cluster": cluster, "namespace": namespace or None, "name": f"{job}.{name}"}
     key = "/".join(filter(None, (cluster, *group.key)))

@@ -29,7 +29,7 @@ Others = Mapping[str, Options]  # the quadlets of a host, by the names of their 
 _NAMES = vocabulary("podman", "names of quadlets")
 SUFFIXES = (KUBE, *_NAMES)
 DROP_IN = ".conf"  # in a directory named after what it adds to
-_MADE = (".image", ".build")  # of which no name is usual
+_MADE = (".image", ".build")  # objects without a usual name
 
 _ORDERS = ("After", "Wants", "Requires", "Requisite", "BindsTo")
 _JOINED = "container:"  # before the container whose network another one is in

@@ -15,15 +15,14 @@ from assess.sources.failure import HINTS, failure
 from assess.sources.http import Answer, HttpError, Web, read_secret
 from assess.sources.registry.rows import (
     ACCEPT,
+    BESIDE,
     Repository,
     all_digests,
     documents_of,
-    is_image_tag,
     is_ref,
     is_signed,
     keep_config,
     keep_manifest,
-    signature_tag,
     to_dumped,
     to_images,
     type_of,
@@ -244,7 +243,7 @@ class _Repository:
             is_there = True
             if mode != "used":
                 tags, is_there = self._list_tags()
-                refs += filter(is_image_tag, tags)
+                refs += [tag for tag in tags if not BESIDE.fullmatch(tag)]
             if is_there:
                 self._read_manifests(list(dict.fromkeys(refs)))
                 self._find_signatures()
@@ -374,7 +373,7 @@ class _Repository:
                 call.status("unsupported", hint)
 
     def _has_signature_tag(self, digest: str) -> bool:
-        tag = signature_tag(digest)
+        tag = digest.replace(":", "-") + ".sig"  # where cosign keeps signatures
         if self.content.tags is not None:
             return tag in self.content.tags
         return self._ask(f"manifests/{tag}", "HEAD") is not None

@@ -41,7 +41,8 @@ _COLUMNS = ("arch", "size_bytes", "layers_n", "created_at", "base_name", "base_d
 _CONFIGS = ("application/vnd.docker.container.image.v1+json", f"{OCI}config.v1+json")
 _REF = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 # A tag of cosign: the digest that it belongs to, and what it is (.sig, .att, .sbom).
-_BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")
+# tags of the signature or attestation of another image, and not of an image
+BESIDE = re.compile(r"sha256-[0-9a-f]{64}(\.\w+)?")
 _SIGNATURE = Linear(r"cosign.*\bsig\b|notary\.signature")
 HUB_TIMES = ("pushed_at", "last_pulled_at")
 _BUNDLE = "sigstore.bundle"
@@ -66,16 +67,6 @@ class Repository:
 def is_ref(name: Any) -> bool:
     """Return whether a name is a tag or a digest: nothing else becomes part of an address."""
     return isinstance(name, str) and _REF.fullmatch(name) is not None
-
-
-def is_image_tag(tag: str) -> bool:
-    """Return whether a tag is one of an image, not of the signature or attestation of another."""
-    return not _BESIDE.fullmatch(tag)
-
-
-def signature_tag(digest: str) -> str:
-    """Return the tag under which cosign keeps the signature of an image."""
-    return digest.replace(":", "-") + ".sig"
 
 
 def is_signed(referrers: Any) -> bool:

@@ -232,7 +232,7 @@ def to_workload(key: str, task: Row, service: Service, hosts: Texts, cluster: st
 
 
 def to_declared(service: Service, cluster: str) -> Replicas:
-    """Return the rows of the replicas that a service wants, and of which no task is known."""
+    """Return the rows of the replicas that a service declares and that have no known task."""
     place = {
         "cluster": cluster,
         "namespace": service.stack or None,

@@ -50,7 +50,7 @@ TOTAL = "traces_service_graph_request_total"
 FAILED = "traces_service_graph_request_failed_total"
 # Kinds of dependency by the counters' label ``connection_type``; others are known by name.
 _CONNECTIONS = {"messaging_system": "queue", "database": "data"}
-# Types of which the callee had spans of its own; of a database the caller alone tells.
+# types of connections whose callee had spans of its own; a database has none
 _BOTH = ("", "None", "messaging_system")
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
 _NOBODY = vocabulary("traces", "no service")  # ends that are no service
@@ -115,7 +115,8 @@ def _of_zipkin(raw: Row) -> Span:
     if "error" in attributes:
         attributes["error"] = "true"  # it holds a message
     fields = picked(raw, "zipkin span")
-    if raw.get("shared") is True:  # the server's part of a span that its client began
+    # the server's part of a span that its client began
+    if fields["id"] and raw.get("shared") is True:
         fields["id"] += _SHARED
     return _span(fields, text(raw, "localEndpoint", "serviceName"), attributes)
 

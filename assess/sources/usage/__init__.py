@@ -44,6 +44,7 @@ _PERCENT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*")
 _WORDS = re.compile(r"[-_. %/]")
 _STATS = re.compile(r"\s*CONTAINER\b.*CPU %")  # the heads of a table for people
 _COLUMNS = re.compile(r"\s{2,}")
+# what ``kubectl top pods`` prints
 _TOP = re.compile(r"^\s*(?:NAMESPACE\s+)?(?:POD|NAME)\s.*CPU\(cores\)", re.MULTILINE)
 _METRICS = vocabulary("usage", "metrics")
 _NAMED = vocabulary("usage", "words")
@@ -70,11 +71,6 @@ Point = tuple[float, float]  # time [s], value
 Series = dict[
     tuple[About, str], list[list[Point]]
 ]  # by container and by what is measured
-
-
-def is_top(content: str) -> bool:
-    """Return whether a text is what ``kubectl top pods`` prints."""
-    return _TOP.search(content[:2000]) is not None
 
 
 def of_top(content: str, at: float) -> Read:
@@ -333,7 +329,7 @@ def read_samples(file: Path, call: Call) -> Samples:
     if text is None:
         return []
     at = file.stat().st_mtime
-    if is_top(text):
+    if _TOP.search(text[:2000]):
         found, unread_n = of_top(text, at)
     else:
         values = of_table(text) if _STATS.match(text) else decoded(text, call.row)

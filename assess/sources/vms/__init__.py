@@ -24,11 +24,11 @@ from assess.sources.hosts import seen, to_batch
 from assess.sources.listing import lose
 from assess.sources.values import Texts, dicts
 from assess.sources.vms.machines import (
+    READERS,
     Machine,
     fields_of,
     of_form,
     of_rvtools,
-    reader_of,
     whole,
 )
 
@@ -153,7 +153,7 @@ def _of_json(file: Path, place: str, call: Call, found: _Found) -> None:
     refuse_many(len(entries), what="machines")
     lost = []
     for number, entry in enumerate(entries):
-        read = reader_of(entry)
+        read = next((read for key, read in READERS if key in entry), None)
         if not read:
             lost.append(f"entry {number} is no machine")
         elif one := read(entry, place):

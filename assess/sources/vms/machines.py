@@ -203,15 +203,10 @@ def _azure_system(entry: Row) -> Row:
     return known
 
 
-Reader = Callable[[Row, str], Machine | None]
-READERS: list[tuple[str, Reader]] = [
+# by keys that only one tool writes
+READERS: list[tuple[str, Callable[[Row, str], Machine | None]]] = [
     ("networkInterfaces", of_gcloud),
     ("machineType", of_gcloud),
     ("hardwareProfile", of_azure),
     *((row["key"], partial(of_form, row["tool"])) for row in rows("vms/tools")),
 ]
-
-
-def reader_of(entry: Row) -> Reader | None:
-    """Return the reader of an entry, by a key that only one tool writes."""
-    return next((read for key, read in READERS if key in entry), None)

@@ -10,7 +10,8 @@ from assess.inventory import from_frames
 from assess.policy import load_policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
 from assess.score.blast_radius.failures import ids
-from assess.score.blast_radius.uncertain import POINTS, Besides, Unexplained, middle
+from assess.score.blast_radius.learning import Besides
+from assess.score.blast_radius.uncertain import POINTS, Unexplained, middle
 
 
 def ends_of(losses, chance, level=0.9):

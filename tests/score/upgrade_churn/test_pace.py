@@ -92,8 +92,10 @@ def test_versions_of_two_snapshots_are_compared(before, after, upgrades):
         for at, version in (("2026-03-31T00:00:00Z", before), (AT, after))
     )
     past = known_history(now, POLICY, previous=was)
-    assert len(pace.upgrades(past)) == upgrades
-    assert pace.upgrades(known_history(was, POLICY, previous=now)) == []  # not earlier
+    assert len(pace.upgrades(past.moves)) == upgrades
+    assert (
+        pace.upgrades(known_history(was, POLICY, previous=now).moves) == []
+    )  # not earlier
 
 
 def test_an_upgrade_that_was_rolled_back_has_failed():
