@@ -192,6 +192,18 @@ def test_builds_of_jobs_that_deploy(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("time", "day"),
+    [(1_782_900_000, "07-01"), (1_782_900_000_500, "07-01"), (20260701100000, None)],
+)
+def test_a_number_is_a_time_in_seconds_or_milliseconds(tmp_path, time, day):
+    build = {"number": 1, "result": "SUCCESS", "timestamp": time}
+    job = {"name": "till", "fullName": "deploy/till", "builds": [build]}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    days = [started for _, started, _ in found(read("job.json", tmp_path))]
+    assert days == ([day] if day else [])
+
+
 @pytest.mark.parametrize("key", ["deploymentInfo", "deploymentsInfo"])
 def test_deployments_of_codedeploy(tmp_path, key):
     info = {
