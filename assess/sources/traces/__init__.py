@@ -351,7 +351,7 @@ def _entries(values: list[Any]) -> Iterator[Row]:
             # an answer, a refused call and one whose direction is open are no calls
             is_call = flow.get("verdict", _SEEN) == _SEEN
             is_call = is_call and flow.get("is_reply", False) is False
-            if is_call and {"src", "verdict"} & flow.keys():
+            if is_call and ("src" in flow or "verdict" in flow):
                 yield {**picked(flow, "graph edge"), "is_joined": True}
 
 
@@ -365,8 +365,8 @@ def _drawn(graph: Row) -> Iterator[Row]:
         edges += ({**edge, "parent": of["id"]} for edge in dicts(node, "Edges"))
     for edge in edges:
         link = picked(edge, "graph edge")
-        ends = {end: names.get(link[end]) for end in ("parent", "child")}
-        yield {**link, **ends, "is_joined": True}
+        link |= {end: names.get(link[end]) for end in ("parent", "child")}
+        yield link | {"is_joined": True}
 
 
 def _link_of(entry: Row, is_failed: bool) -> Row | None:
