@@ -163,7 +163,7 @@ BUDGETS = {
     "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 123,  # a problem of many rows once
     "sources/hosts": 777,
-    "sources/incidents": 1127,  # of a tool that nobody names, and of any other; drills; took 2 of deploys
+    "sources/incidents": 1127,  # of a tool that nobody names, and of any other; took 2 of deploys
     "sources/joining": 994,  # what sources contradict each other in
     "sources/kubernetes": 1694,  # what K3s is given
     "sources/managed": 733,
