@@ -250,7 +250,8 @@ def troubled_hosts(data: ClaimData) -> Measurement:
         ]
         named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
         # one no is enough; without one, a fact that is missing leaves it open
-        answers.append((named, any_of([run if run is None else not run for run in runs])))
+        fails = [run if run is None else not run for run in runs]
+        answers.append((named, any_of(fails)))
     table = DataFrame(answers, columns=["runtime", "trouble"])
     return share(tally(table["runtime"], table["trouble"]), level=data.level)
 
@@ -293,8 +294,9 @@ def failed_pulls(data: ClaimData) -> Measurement:
     status = pulls["status"].mask(unnamed)
     failed = _found(any_pattern(policy["churn"]["failed_words"]), status)
     end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
-    cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
-    counts = cells.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
+    side = side.mask(registry.isna(), "either")
+    outcomes = (side + "_" + end).value_counts()
+    counts = outcomes.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
     counts["hub_fine"] += counts["hub_failed"]
     counts["ecr_fine"] += counts["ecr_failed"]
     counts = counts.rename_axis("stratum").reset_index()
@@ -325,7 +327,8 @@ def stores_in_containers(data: ClaimData) -> Measurement:
     stores = set(declared) | set(images.loc[is_store, "service_id"])
     spells = data.spells
     is_store = spells["service_id"].isin(stores)
-    unnamed = services.loc[services["kind"].isna() | services["kind"].eq("unknown")]
+    is_unnamed = services["kind"].isna() | services["kind"].eq("unknown")
+    unnamed = services.loc[is_unnamed]
     may_be = spells["service_id"].isin(unnamed["service_id"]) & ~is_store
     inside = spells["side"].eq(CONTAINER)
     unsure = spells.loc[may_be, "service_id"].unique()
@@ -380,9 +383,10 @@ def many_at_once(data: ClaimData) -> Measurement:
     sums["platform"] = spells["platform"].mask(vague, "unknown")
     # an incident that nobody assigned may have been in a container
     loose_n = data.unassigned_n
-    loose = [{"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}]
-    rows = pd.concat([sums, DataFrame(loose[: int(loose_n > 0)])])
-    whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
+    loose = {"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}
+    rows = pd.concat([sums, DataFrame([loose] * (loose_n > 0))])
+    by_platform = rows.groupby("platform")[["incidents", "service_months"]]
+    whole = by_platform.sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
     in_doubt = known.mask(vague, CONTAINER)
@@ -430,7 +434,8 @@ def held_back(data: ClaimData) -> Measurement:
     stopped = set(gates.loc[stuck, "service_id"])
     answer = Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed
-    answer = answer.mask(outside.isin(gates.loc[vague, "service_id"]) & ~answer)
+    is_vague = outside.isin(gates.loc[vague, "service_id"])
+    answer = answer.mask(is_vague & ~answer)
     tier = data.assessment.inventory.by_service["tier"].reindex(outside)
     on_host = surely(data.side[outside].eq(HOST))
     group = "tier " + tier.astype("string")

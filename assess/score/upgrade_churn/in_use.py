@@ -63,7 +63,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
     least = entries.value_of(table["daemon_flags"], "min-api-version")
     floor = pd.to_numeric(least.str[2:])
-    table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
+    is_new = table["client_api"].ge(floor.astype(float))
+    table["is_allowed"] = is_new.astype(bool)
     is_free = table["privileged"].eq(True) | table["seccomp"].eq(False)
     table["is_confined"] = ~surely(is_free)
     if product in (KUBERNETES, WORLD):
@@ -79,7 +80,8 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     named = _each(reference.product_of, table, "repository")
     path = table["repository"]
     full = table["registry"] + "/" + path
-    table = table[named.eq(product) | path.eq(product) | full.eq(product)]
+    is_product = named.eq(product) | path.eq(product) | full.eq(product)
+    table = table[is_product]
     table = table.assign(version=_each(_version_in, table, "tag"))
     return table.reset_index(drop=True)
 
@@ -107,7 +109,8 @@ def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     is_on = surely(table["is_build"] & table["base_distro"].eq(product))
     release = table["base_os"].where(is_on).str.split().str[-1]
     version = release.fillna(entries.value_of(table["settings"], product))
-    table = flags_of(table.assign(version=version)[version.notna()], product, target)
+    known = table.assign(version=version)[version.notna()]
+    table = flags_of(known, product, target)
     brings = _each(reference.base_lists, table, "repository", "tag").astype(bool)
     # nobody knows what lists another image has
     brings |= ~table["repository"].str.startswith("library/")
@@ -269,10 +272,10 @@ def _days(times: Series) -> Series:
 def _digests(table: DataFrame, images: DataFrame) -> Series:
     """Return the digest of each image; without one, by its tag if one known image has that tag."""
     place = ["registry", "repository", "tag"]
-    tagged = images_by_tag(images).drop_duplicates(place, keep=False)[[*place, "digest"]]
+    tagged = images_by_tag(images).drop_duplicates(place, keep=False)
     # without any tag, pandas takes the column for numbers
     named = table[place].astype({"tag": "str"})
-    found = named.merge(tagged, on=place, how="left")
+    found = named.merge(tagged[[*place, "digest"]], on=place, how="left")
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
@@ -346,8 +349,8 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     docker = target if product == reference.ENGINE else None
     driver_runs = partial(reference.driver_runs, engine_version=docker)
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
-    return kept.assign(
+    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]]
+    return kept.astype({"runtime": "string"}).assign(
         driver_runs=_each(driver_runs, table, "storage_driver").astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
         kubelet=_each(number_of, table, "kubelet_text"),
