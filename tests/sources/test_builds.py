@@ -286,6 +286,10 @@ def test_every_package_that_rules_ask_for_is_read(name):
         ),
         ("apt-get install -y build-essential libyaml-dev\nbundle install", ""),
         ("bundle install", ""),
+        ("cargo install --path .", "linking=rust"),
+        ("cargo build --target x86_64-unknown-linux-musl", ""),
+        ("go build ./cmd", "linking=go"),
+        ("CGO_ENABLED=0 go build ./cmd", ""),
         ("pip install -U setuptools && python setup.py install", "command=system-pip"),
         (f"echo {CANARY}", ""),
     ],
@@ -323,6 +327,21 @@ def test_what_a_build_does_is_a_setting(build):
     text = "FROM ubuntu:22.04\nRUN groupadd -g 1000 app\n"
     (row,) = build(Dockerfile=text).rows["workloads"]
     assert row["settings"] == "command=groupadd-1000"
+
+
+@pytest.mark.parametrize(
+    ("last", "runs_on"),
+    [
+        ("FROM debian:11\nCOPY --from=make /a /a", "debian 11"),
+        ("FROM debian:11 AS base\nFROM base\nCOPY --from=make /a /a", "debian 11"),
+        ("FROM scratch\nCOPY --from=make /a /a", None),
+        ("FROM make\nCOPY --from=make /a /a", None),
+    ],
+)
+def test_a_build_tells_where_it_runs_what_another_base_made(build, last, runs_on):
+    text = f"FROM golang:1.20 AS make\nRUN make\n{last}"
+    first = build(Dockerfile=text).rows["workloads"][0]
+    assert first["settings"] == (runs_on and f"runs-on={runs_on}")
 
 
 def test_a_list_of_sources_that_is_copied_is_unknown(build):

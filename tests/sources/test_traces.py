@@ -649,3 +649,10 @@ def test_a_service_may_be_called_user_but_for_graphs_of_traffic(tmp_path):
     (tmp_path / "series.json").write_text(json.dumps({"data": {"result": series}}))
     found = edges(read("series.json", tmp_path))
     assert set(found) == {("till", "ext:PassthroughCluster", "call")}
+
+
+def test_a_shared_span_without_an_id_costs_no_other(tmp_path):
+    nameless = zipkin_span(None, "1", "SERVER", "stock", shared=True)
+    spans = [zipkin_span("1", "", "CLIENT", "till"), nameless, *ZIPKIN_SPANS[0]]
+    (tmp_path / "spans.json").write_text(json.dumps(spans))
+    assert ("shop", "till", "call") in edges(read("spans.json", tmp_path))

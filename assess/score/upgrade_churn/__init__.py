@@ -277,8 +277,8 @@ def _is_blind(place: pace.Place, nodes: set[str]) -> bool:
 def _of_unknown_image(workloads: DataFrame, placed: list[pace.Place]) -> set[str]:
     """Return the services in containers of unknown image, which any event may hit."""
     contained = {place.service_id for place in placed if place.basis != pace.PROSPECTIVE}
-    is_unnamed = workloads["repository"].isna()
-    return contained.intersection(workloads.loc[is_unnamed, "service_id"])
+    unnamed = workloads[workloads["repository"].isna()]
+    return contained.intersection(unnamed["service_id"])
 
 
 def _breaking(broken: DataFrame, services: Index, blind: set[str]) -> DataFrame:
@@ -430,8 +430,7 @@ def _sentences(row: Series, times: DataFrame, hits: DataFrame) -> list[str]:
         named = " ".join(first[["component", "name", "version"]].dropna())
         text.append(f"Nearest end of support: {named} {when}.")
     if pd.notna(row["versions_behind"]):
-        lines = "line" if row["versions_behind"] == 1 else "lines"
-        text.append(f"It is {row['versions_behind']} release {lines} behind the target.")
+        text.append(f"Release lines behind the target: {row['versions_behind']}.")
     if pd.isna(row["breaking_n"]):
         text.append(
             "What breaks on the way to the target, or until the day, cannot be said: its engine "

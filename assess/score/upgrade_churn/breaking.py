@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from string import Formatter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,8 @@ def goal_of(text: str) -> Goal:
     name, _, version = text.rpartition(":")
     system = reference.distro_of(name)
     product = system or reference.product_of(name) or reference.ENGINE
-    if "/" in name and (product not in products() or reference.distro_of(product)):
+    is_known = product in products() and not reference.distro_of(product)
+    if name in products() or ("/" in name and not is_known):
         product = name  # an image without rules, or of a system, goes by its path
     elif product not in products():
         message = f"{product!r} is no product to upgrade"
@@ -132,15 +133,10 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     return table.sort_values(by_place, ignore_index=True)[COLUMNS]
 
 
-def of_world(
-    inventory: Inventory, until: Timestamp, after: Timestamp | None = None
-) -> DataFrame:
+def of_world(inventory: Inventory, until: Timestamp) -> DataFrame:
     """List the announced events up to a day that affect something in use, each with its ``day``."""
     found = _world_hits(inventory)
-    is_due = found["day"].le(until) & ~found["end"].le(until)
-    if after is not None:
-        is_due &= found["day"].gt(after)
-    return found[is_due]
+    return found[found["day"].le(until) & ~found["end"].le(until)]
 
 
 def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
@@ -351,11 +347,11 @@ def _shown(cell: object) -> str:
 def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     is_engine = goal.product == reference.ENGINE
     read = reference.is_known if is_engine else reference.parse_version
-    known = filter(read, workloads["version"].dropna().unique())
+    known = set(filter(read, workloads["version"].dropna().unique()))
     is_image = goal.product not in PRODUCTS
     # the newest rule of an image says where its rules end
     is_released = is_image or reference.lines_behind(*goal) is not None
-    is_known = workloads["version"].isin(set(known)) & is_released
+    is_known = workloads["version"].isin(known) & is_released
     rows = workloads[~is_known & (workloads["runtime"].notna() | is_image)]
     if not is_released:
         rows = rows.assign(version=goal.version)
@@ -376,9 +372,7 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
 
 def _days(texts: Series) -> Series:
     """Return days as times; NaT where a text is empty."""
-    return pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True).astype(
-        "datetime64[us, UTC]"
-    )
+    return pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
 
 
 def _day(text: str) -> Timestamp:
@@ -391,10 +385,18 @@ def _day(text: str) -> Timestamp:
 def on_hosts(table: DataFrame) -> DataFrame:
     """Group breaking changes by host and change, with the affected services and workloads."""
     key = [name for name in COLUMNS if name not in ("service_id", "workload_id")]
-    groups = table.groupby(key, dropna=False, sort=True)
-    return groups.agg(
-        services=("service_id", joined), workloads_n=("workload_id", "nunique")
-    ).reset_index()
+    return grouped(table, key, workloads_n=("workload_id", "nunique")).drop(
+        columns="services_n"
+    )
+
+
+def grouped(rows: DataFrame, key: list[str], **counts: Any) -> DataFrame:
+    """Group rows by a key, with the number and the names of their services, and other counts."""
+    groups = rows.groupby(key, dropna=False, sort=True)
+    table = groups.agg(
+        services_n=("service_id", "nunique"), services=("service_id", joined), **counts
+    )
+    return table.reset_index()
 
 
 def joined(names: Series) -> str:

@@ -9,7 +9,7 @@ from pandas import DataFrame, Series, Timestamp
 from assess import reference
 from assess.inventory import Inventory
 from assess.score.evidence.facts import nodes
-from assess.score.upgrade_churn.breaking import MAY, WILL, joined, of_world
+from assess.score.upgrade_churn.breaking import MAY, WILL, grouped, joined, of_world
 from assess.score.upgrade_churn.pace import PROSPECTIVE, Place
 from assess.score.upgrade_churn.sights import Engines, cells, text_of
 
@@ -149,7 +149,7 @@ def calendar(inventory: Inventory, clocks: DataFrame) -> DataFrame:
     until = start + pd.Timedelta(days=DAYS)
     rows = pd.concat([_ends(clocks, start, until), _events(inventory, start, until)])
     key = [name for name in COLUMNS if not name.startswith(("services", "quarter"))]
-    table = _grouped(rows, key)
+    table = grouped(rows, key)
     table = table.sort_values(["day", "kind", "what"], ignore_index=True)
     days = table["day"].dt.tz_localize(None)
     table["quarter"] = days.dt.to_period("Q").astype("str")
@@ -161,7 +161,7 @@ def by_remedy(breaks: DataFrame, services: DataFrame) -> DataFrame:
     """Group breaking changes by remedy, most workloads first, with counts, services and teams."""
     owners = services.set_index("service_id")["owner"]
     rows = breaks.assign(team=breaks["service_id"].map(owners))
-    table = _grouped(
+    table = grouped(
         rows,
         _WORK,
         workloads_n=("workload_id", "nunique"),
@@ -188,15 +188,7 @@ def _ends(clocks: DataFrame, start: Timestamp, until: Timestamp) -> DataFrame:
 
 
 def _events(inventory: Inventory, start: Timestamp, until: Timestamp) -> DataFrame:
-    found = of_world(inventory, until, after=start)
-    found = found[found["certainty"].isin([WILL, MAY])]
+    found = of_world(inventory, until)
+    found = found[found["certainty"].isin([WILL, MAY]) & found["day"].gt(start)]
     columns = ["service_id", "day", "what", "certainty", "remedy", "source"]
     return found[columns].assign(kind=EVENT)
-
-
-def _grouped(rows: DataFrame, key: list[str], **counts: Any) -> DataFrame:
-    groups = rows.groupby(key, dropna=False, sort=True)
-    table = groups.agg(
-        services_n=("service_id", "nunique"), services=("service_id", joined), **counts
-    )
-    return table.reset_index()

@@ -69,8 +69,9 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     table["is_confined"] = ~surely(is_free)
     if product in (KUBERNETES, WORLD):
         table = _asking_cluster(table, target)
-    tolerates = entries.has_setting(table["kubelet_flags"], "failCgroupV1=false")
-    table["tolerates_cgroup_v1"] = tolerates
+    table["tolerates_cgroup_v1"] = entries.has_setting(
+        table["kubelet_flags"], "failCgroupV1=false"
+    )
     return _typed(table, "workloads")
 
 
@@ -80,10 +81,11 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     named = _each(reference.product_of, table, "repository")
     path = table["repository"]
     full = table["registry"] + "/" + path
-    is_product = named.eq(product) | path.eq(product) | full.eq(product)
-    table = table[is_product]
-    table = table.assign(version=_each(_version_in, table, "tag"))
-    return table.reset_index(drop=True)
+    is_image = named.eq(product) | path.eq(product) | full.eq(product)
+    # what a scheduler runs goes by the version of its host
+    version = _each(_version_in, table, "tag").where(is_image, table["provider_version"])
+    is_asked = is_image | table["platform"].eq(product)
+    return table.assign(version=version)[is_asked].reset_index(drop=True)
 
 
 def systems_of(inventory: Inventory, product: str, target: str) -> DataFrame:
@@ -222,6 +224,8 @@ def _running(inventory: Inventory) -> DataFrame:
     bases = _each(reference.base_system, table, "base")
     parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     platforms = inventory.by_service["platform"]
+    # settings that rules ask for by a column: empty where none was seen
+    asked = reference.lookup("break_columns", "column", "setting").items()
     # an image without a tag, or with a digest alone, counts as latest
     table = table.assign(
         platform=table["service_id"].map(platforms).astype("string"),
@@ -244,6 +248,11 @@ def _running(inventory: Inventory) -> DataFrame:
         host_network=surely(table["host_network"]),
         is_base_seen=[distro is not None for distro, _ in bases],
         is_schema_seen=table["schema"].notna(),
+        **{
+            name: entries.value_of(table["settings"], flag).fillna("")
+            for name, flag in asked
+            if flag
+        },
         **_data(inventory, table),
     )
     return table.assign(talks=_talks(table, inventory["dependencies"]))

@@ -30,9 +30,9 @@ _URL = Linear(_HOST)
 _KEYS = Linear(r"--keyserver[ =]\"?(?:hkps?://)?([A-Za-z0-9.-]+\.[A-Za-z]{2,})")
 _LINE = Linear(rf"\bdeb(?:-src)?\s+(?:\[[^\]\n]*\]\s*)?{_HOST}\S*\s+([a-z][\w.-]*)")
 _SUFFIXED = Linear(r"(?i)^(?:(.+)\.)?(?:dockerfile|containerfile)([^/]*)$")
-_URIS = Linear(rf"URIs:\s*{_HOST}")
+_URIS = Linear(rf"uris:\s*{_HOST}")
 _PPA = Linear(r"\badd-apt-repository\s[^;&|\n]*\bppa:")
-_SUITES = Linear(r"Suites:\s*([a-z][\w.-]*)")
+_SUITES = Linear(r"suites:\s*([a-z][\w.-]*)")
 _PACKAGE = Linear(r"[A-Za-z0-9][\w.+-]*")  # a name, before what asks for a version
 
 
@@ -100,7 +100,11 @@ def workload_rows(build: Build, scope: str, names: Names) -> Rows:
         stages = [s for s, of in zip(build.stages, roots, strict=True) if of is root]
         if not stages or root.base == SCRATCH:
             continue
-        own = _packages(stages) | {"user_root": _is_root(build, stages)}
+        # where what another base made runs
+        system = reference.base_system(roots[-1].base)
+        is_moved = all(system) and root is not roots[-1]
+        moved = ["runs-on={} {}".format(*system)] * is_moved
+        own = _packages(stages, moved) | {"user_root": _is_root(build, stages)}
         found.append(shared | _image(root.base) | own | {"name": root.name})
     found += [shared | _image(image) | {"name": image} for image in _copied(build)]
     for number, row in enumerate(found):
@@ -113,11 +117,11 @@ def _image(text: str | None) -> Row:
     return {"image_ref": text if parsed.repository else None, **parsed.columns()}
 
 
-def _packages(stages: list[Stage]) -> Row:
+def _packages(stages: list[Stage], moved: list[str]) -> Row:
     """Return the package sources of the stages on one base; unknown if they add own lists."""
     texts = [text for stage in stages for text in stage.texts]
     is_hidden = any(stage.copies_sources for stage in stages)
-    done = [*named_by(texts), *done_by(texts, "setting")]
+    done = [*moved, *named_by(texts), *done_by(texts, "setting")]
     return {
         "package_tools": joined(done_by(texts, "tool")) or "none",  # of its distribution
         "package_sources": joined([sources_of(texts), UNREAD * is_hidden]),
@@ -131,7 +135,7 @@ def _is_root(build: Build, stages: list[Stage]) -> bool | None:
     if last not in stages:
         return None
     user = first_known(*(stage.user for stage in build.chain(last)))
-    return None if user is None else runs_as_root(user)
+    return runs_as_root(user or "")
 
 
 def _copied(build: Build) -> list[str]:
@@ -229,14 +233,15 @@ def sources_of(texts: Iterable[str]) -> str | None:
     # Of an address only the host is kept: what else it holds may be secret.
     found: set[str] = set()
     for text in texts:
-        plain = text.replace("\\", "")  # sed has archive\.debian\.org
+        # sed has archive\.debian\.org
+        plain = text.replace("\\", "").lower()
         lists = {*_LINE.findall(plain)}
         lists |= {*product(_URIS.findall(plain), _SUITES.findall(plain))}  # of deb822
-        named = {host.lower() for host, _ in lists}
+        named = {host for host, _ in lists}
         hosts = {*_URL.findall(plain), *_KEYS.findall(plain)}
-        hosts = {host.lower().rstrip(".") for host in hosts}
+        hosts = {host.rstrip(".") for host in hosts}
         archives = reference.lookup("package_archives", "host", "distro")
         hosts |= {host for host in archives if host in plain}
         hosts |= {"ppa.launchpadcontent.net"} if _PPA.search(plain) else set()
-        found |= {f"{host.lower()} {suite}" for host, suite in lists} | (hosts - named)
+        found |= {f"{host} {suite}" for host, suite in lists} | (hosts - named)
     return joined(sorted(found)[:MAX_SOURCES])

@@ -115,7 +115,8 @@ def _of_zipkin(raw: Row) -> Span:
     if "error" in attributes:
         attributes["error"] = "true"  # it holds a message
     fields = picked(raw, "zipkin span")
-    if raw.get("shared") is True:  # the server's part of a span that its client began
+    # the server's part of a span that its client began
+    if fields["id"] and raw.get("shared") is True:
         fields["id"] += _SHARED
     return _span(fields, text(raw, "localEndpoint", "serviceName"), attributes)
 

@@ -770,6 +770,70 @@ def test_an_image_is_a_target_of_its_own(image, target, mounts, expected):
     assert found == expected
 
 
+def test_a_cluster_of_a_provider_goes_by_the_version_of_kubernetes():
+    assert {goal_of(f"{name}:1.33") for name in ("eks", "gke", "aks", "k3s")} == {
+        goal_of("kubernetes:1.33")
+    }
+
+
+def test_what_a_scheduler_runs_goes_by_the_version_of_its_host():
+    def found(platform, version):
+        inventory = fleet(
+            services=[{"service_id": "shop", "platform": platform}],
+            hosts=[{"host_id": "h1", "provider_version": version}],
+            workloads=[{"workload_id": "w", "service_id": "shop", "host_id": "h1"}],
+        )
+        table = breaks(inventory, [goal_of("nomad:1.10")])
+        return dict(zip(table["change"], table["certainty"], strict=True))
+
+    assert found("nomad", "1.9.2") == {"NOMAD-1.10-tokens": "may"}
+    assert found("nomad", "1.10.1") == {}
+    assert found("docker", "1.9.2") == {}
+
+
+def test_the_path_of_an_image_comes_before_the_name_that_many_share():
+    old = {"version": "29.0.0"}
+    metallb = {"image_ref": "quay.io/metallb/controller:v0.12.1"}
+    ingress = {"image_ref": "registry.k8s.io/ingress-nginx/controller:v0.12.1"}
+    target = "metallb/controller:0.13"
+    assert certainties(old, target, workload=metallb)["METALLB-0.13-configmap"] == "will"
+    assert certainties(old, target, workload=ingress) == {}
+
+
+@pytest.mark.parametrize(
+    ("image", "known", "target", "expected"),
+    [
+        (
+            "prom/prometheus:v2.54.1",
+            {"settings": "program=prometheus"},
+            "prometheus:3",
+            None,
+        ),
+        ("prom/prometheus:v2.54.1", {}, "prometheus:3", "PROMETHEUS-3-flags"),
+        ("bitnami/kafka:3.9", {"env_names_n": 3}, "kafka:4", None),
+        ("bitnami/kafka:3.9", {}, "kafka:4", "KAFKA-4.0-zookeeper"),
+        (
+            "elasticsearch:7.17",
+            {"settings": "env.xpack.security.enabled=false"},
+            "elasticsearch:8",
+            None,
+        ),
+        (
+            "elasticsearch:7.17",
+            {"env_names_n": 3},
+            "elasticsearch:8",
+            "ELASTICSEARCH-8.0-security",
+        ),
+    ],
+)
+def test_a_setting_that_was_read_decides(image, known, target, expected):
+    asked = certainties(
+        {"version": "29.0.0"}, target, workload={"image_ref": image} | known
+    )
+    doubts = ("PROMETHEUS-3-flags", "KAFKA-4.0-zookeeper", "ELASTICSEARCH-8.0-security")
+    assert [name for name in doubts if name in asked] == [expected] * bool(expected)
+
+
 @pytest.mark.parametrize(
     ("settings", "target", "expected"),
     [
@@ -869,7 +933,9 @@ def test_every_variable_that_rules_ask_for_is_read():
     conditions = [row["condition"] for row in of_images if row["table"] == "flags"]
     named = [text for text in conditions if text.startswith("flag in [")]
     lists = [text.partition("]")[0] for text in named]
-    assert {name for text in lists for name in re.findall("'([^']+)'", text)} == read
+    asked = {name for text in lists for name in re.findall("'([^']+)'", text)}
+    columns = reference.lookup("break_columns", "setting", "column")
+    assert asked | {name for name in columns if name.startswith("env.")} == read
 
 
 # ---- the table ----
@@ -889,7 +955,8 @@ def test_every_rule_of_the_table_can_be_asked():
         found = evaluate(row["condition"], tables[row["table"]], at=at)
         assert found.isna().all() or row["when_unknown"] == "no"
         # an image is found by the usual name of its product
-        is_usual = reference.product_of(row["product"]) == row["product"]
+        # or, where many share a name, by its path
+        is_usual = reference.product_of(row["product"]) == row["product"].split("/")[-1]
         assert row["product"] in (*PRODUCTS, "world") or is_usual, row
         assert row["when_true"] in ("will", "may", "note"), row
         assert row["when_unknown"] in ("may", "no"), row
@@ -1266,6 +1333,8 @@ def test_every_column_of_rules_by_hand():
         # no mount is known, and no day of creation: it is of the snapshot at the latest
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
         **{"created_from": 0, "created_by": 20260930, "host_network": True},
+        # no setting is known
+        **dict.fromkeys(["cgo", "linking", "runs_on", "search_security", "starts"], ""),
     }
 
 

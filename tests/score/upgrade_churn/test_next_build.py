@@ -163,6 +163,30 @@ def test_what_a_dockerfile_shows_of_a_new_base(collected, text, target, expected
     assert set(table.loc[table["certainty"].eq("will"), "change"]) == expected
 
 
+RUST = "FROM rust:latest AS make\nRUN cargo build --release\n"
+GO = "FROM golang:1.20 AS make\n{}RUN go build -o /a .\n"
+OLD = "FROM debian:bullseye-slim\n"
+COPY = "COPY --from=make /a /a\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (RUST + OLD + COPY, "will"),
+        (RUST + "FROM gcr.io/distroless/cc-debian11\n" + COPY, "will"),
+        (RUST + "FROM debian:bookworm-slim\n" + COPY, None),
+        (RUST.replace("release", "target x86_64-unknown-linux-musl") + OLD + COPY, None),
+        (RUST.replace("latest", "1-bullseye") + OLD + COPY, None),
+        # only what calls C is linked with the library of the system
+        (GO.format("") + OLD + COPY, "may"),
+        (GO.format("ENV CGO_ENABLED=0\n") + OLD + COPY, None),
+        (GO.format("") + "FROM alpine:3.18\n" + COPY, None),
+    ],
+)
+def test_what_a_stage_links_may_be_too_new_for_the_last_one(broken, text, expected):
+    assert broken(text, by="2023-12-01").get("WORLD-glibc-moved") == expected
+
+
 def test_a_build_is_no_replica():
     base = {
         "services": pd.DataFrame({"service_id": ["cart", "pay"]}),

@@ -265,7 +265,7 @@ def test_an_upgrade_of_which_nobody_watched_the_week_is_not_judged():
     was = snapshot(0, docker(h="20.10.5"))  # without incidents
     for since, judged in ((90, {}), (0, {"": (1, 0, 1), "docker 20.10": (1, 0, 1)})):
         past = upgrade_history([was, now(since)], POLICY)
-        assert len(pace.upgrades(past)) == 1
+        assert len(pace.upgrades(past.moves)) == 1
         assert pace.upgrade_failures(past, POLICY) == judged
         assert past.looked == ((day(since), day(365)),)  # nobody looks into the future
 
@@ -323,7 +323,7 @@ def test_a_version_in_the_middle_that_nobody_can_read(version, moves, days):
     ]
     past = upgrade_history(series, POLICY)
     assert days_in(past.hosts.get("h", ())) == days
-    assert len(pace.upgrades(past)) == moves
+    assert len(pace.upgrades(past.moves)) == moves
     rates = pace.own_rates(series[-1], POLICY, past)
     assert ("h" in rates) == (days > 0)  # unknown is not at rest
 
