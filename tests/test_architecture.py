@@ -145,10 +145,10 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2262,  # what is unknown, or not there; tables of a policy, of which policy gave 7
+    "core": 2265,  # what is unknown, or not there; tables of a policy, of which policy gave 7
     "policy": 650,  # targets are checked word by word
     "reference": 1226,  # other names of products, one a line; took 8 of core
-    "sources": 2715,  # options of a Java machine; mounts in the form of pods, once; took 1 of deploys
+    "sources": 2711,  # options of a Java machine; mounts in the form of pods, once; took 1 of deploys
     "sources/aws": 416,
     "sources/answers": 1237,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
@@ -159,7 +159,7 @@ BUDGETS = {
     "sources/edges": 578,
     "sources/ec2": 368,
     "sources/ecr": 553,
-    "sources/ecs": 1072,  # states of Terraform, as its templates; took 27 of deploys
+    "sources/ecs": 1069,  # states of Terraform, as its templates; took 27 of deploys
     "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 123,  # a problem of many rows once
     "sources/hosts": 777,
