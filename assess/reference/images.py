@@ -157,7 +157,8 @@ def tag_version(tag: str | None) -> Version | None:
     """Return the version of a tag, 3.96 for ``3.96_large_disk``; None for names, commits and days."""
     text = lowered(tag)
     is_commit = _COMMIT.fullmatch(text) and not text.isdigit()
-    found = None if is_commit or _DAY.match(text) else _TAG.fullmatch(text)
+    is_day = _DAY.match(text) and text[4] != "."  # 2025.11.10 counts versions by the year
+    found = None if is_commit or is_day else _TAG.fullmatch(text)
     return tuple(map(int, found[1].split("."))) if found else None
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -213,12 +214,11 @@ def _drivers(row: Row, scores: Assessment) -> list[str]:
     """Count gates passed and weightings won, and compare the boards."""
     gates = scores.rows_of("gates", row["service_id"])
     passed = sum(gate["state"] == "pass" for gate in gates)
-    n = len(gates)
-    lines = [f"Gates that pass: {passed} of {n}."]
+    lines = [f"Gates that pass: {passed} of {len(gates)}."]
     if pd.notna(row["p_first"]) and row["p_first"] > 0:
-        share = in_words(row, "p_first")
         lines.append(
-            f"First of all candidates in {share} of all weightings of the criteria."
+            f"First of all candidates in {in_words(row, 'p_first')} of all weightings of the "
+            "criteria."
         )
     boards = scores.rows_of("boards", row["service_id"])
     other = [board for board in boards if board["label"] != row["label"]]
@@ -358,20 +358,27 @@ _OF_A_MOVE = (
 )
 
 
+_BLIND = "What upgrades break is not known in full: its engine or an image is unknown."
+
+
 def _consequences(row: Row, scores: Assessment) -> list[str]:
     breaking = scores.rows_of("breaking", row["service_id"])
-    sure = [hit for hit in breaking if hit["certainty"] == "will"]
-    pairs = dict.fromkeys((hit["change"], hit["why"]) for hit in sure)
-    hits = list(pairs)[:SHOWN]
+    # what will break comes before what may
+    breaks = dict.fromkeys(
+        f"Upgrades {hit['certainty']} break it: {hit['change']}, {hit['why']}."
+        for hit in sorted(breaking, key=itemgetter("certainty"), reverse=True)
+    )
+    blind = scores.upgrade_churn.details["blind"]["service_id"].tolist()
     moved = (
         f"Blast radius of it and its hosts changes by {in_words(row, 'blast_delta')} percentage "
         "points; a negative value is better containment."
     )
     return [
-        *([] if _is_inside(row) else [moved]),
+        *[moved] * (not _is_inside(row)),
         f"Upgrades: {in_words(row, 'churn_hours_per_year')} hours and "
         f"{in_words(row, 'churn_failures_per_year')} failures per year.",
-        *(f"Breaking change: {change}, {why}." for change, why in hits),
+        *[_BLIND] * (row["service_id"] in blind),
+        *breaks,
     ]
 
 

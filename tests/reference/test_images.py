@@ -33,6 +33,11 @@ from assess.reference.images import (
         ("open-17.0.7_7-jre", (17, 0, 7)),
         ("stable-9457-2", None),
         ("stable-2026.09.30", None),
+        # a day, unless its numbers are written as those of a version
+        ("2025.11.10", (2025, 11, 10)),
+        ("2022.10.24-debian-11-r0", (2022, 10, 24)),
+        ("2025-11-10", None),
+        ("20251110", None),
         ("edge-22.11.1", None),
         ("jdk-11.0.2", None),
         ("x86-64-1.2", None),

@@ -69,6 +69,24 @@ def test_a_record_shows_that_a_waiver_of_an_unknown_gate_does_not_count(policy):
     assert "the waiver by shop until 2026-12-01 does not count" in row
 
 
+@pytest.mark.parametrize("column", ["", "storage_driver", "version"])
+def test_a_record_names_what_upgrades_may_break_where_a_fact_is_hidden(policy, column):
+    whole = fleet(["web"])
+    engine = {"runtime": "docker", "version": "20.10.24", "storage_driver": "aufs"}
+    engines = pd.DataFrame([{"host_id": host, **engine} for host in ("h1", "h2")])
+    containers = whole["workloads"].assign(source_kind="container")
+    seen = whole.replace(engines=engines.drop(columns=column or []), workloads=containers)
+    told = decision_record("web", Assessment(seen, policy))
+    words = {"": "will break it: EC0282", "storage_driver": "may break it: EC0311"}
+    assert words.get(column, "not known in full") in told
+    assert ("not known in full" in told) == (column == "version")
+
+
+def test_a_record_says_where_nobody_knows_what_upgrades_break(policy):
+    told = decision_record("web", Assessment(fleet(["web"]), policy))
+    assert "What upgrades break is not known in full" in told
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text_in_a_record(hostile, name):
     told = hostile.decision_record(name)

@@ -23,6 +23,11 @@ WHOLE = (
     *("hosts", "engines", "images", "mounts", "incidents"),
     *("dependencies", "activities", "coverage", "answers"),
 )
+# of a frame that is gone, what may move inwards
+FREE = {
+    "dependencies": "target delta_lo",  # calls that nobody saw count in upper ends alone
+    "incidents": "expected_minutes_per_year_hi",  # a call that found none leaves no frame
+}
 CELLS = 100
 NEITHER = {
     *("tier", "criticality", "min_healthy_pct"),  # have a value where they are unknown
@@ -75,8 +80,12 @@ def at_worst(inventory):
     for name in ("readiness_lo", "cost_per_month_hi", "delta_hi", "effort_hours"):
         sign = -1 if name == "readiness_lo" else 1
         found[f"target {name}"] = sign * whole.targets.frame[name]
+    found["target delta_lo"] = -whole.targets.frame["delta_lo"]
     for name in ("events_per_year_hi", "failures_per_year_hi", "hours_per_year_hi"):
         found[name] = whole.upgrade_churn.frame[name]
+    blast = whole.blast_radius.services
+    for name in ("exposure_hi", "expected_minutes_per_year_hi"):
+        found[name] = blast[name]
     return {name: cells.astype("Float64").fillna(np.inf) for name, cells in found.items()}
 
 
@@ -84,7 +93,7 @@ def improved(known, found):
     """List what is better than it was: name, key, before and after."""
     better = []
     for name, cells in known.items():
-        slack = POOLED * cells.abs() if name.endswith("per_year_hi") else 1e-9
+        slack = POOLED * cells.abs() if "per_year" in name else 1e-9
         now = found[name].reindex(cells.index)
         is_better = now.lt(cells - slack) & now.notna()
         better += [(name, key, cells[key], now[key]) for key in cells.index[is_better]]
@@ -116,7 +125,24 @@ def test_hiding_a_frame_never_improves_a_service(few, frame):
     assert len(inventory[frame])
     kept = {name: inventory[name] for name in inventory.present - {frame}}
     rest = assess.from_frames(kept, snapshot_at=inventory.snapshot_at)
-    assert improved(known, at_worst(rest)) == []
+    compared = {name: known[name] for name in known if name != FREE.get(frame)}
+    assert improved(compared, at_worst(rest)) == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "column"),
+    [
+        ("workloads", "cluster"),
+        ("hosts", "az"),
+        ("engines", "version"),
+        ("incidents", "service_id"),
+    ],
+)
+def test_hiding_a_column_never_improves_a_service(few, frame, column):
+    inventory, known = few
+    table = inventory[frame].assign(**{column: None})
+    assert inventory[frame][column].notna().any()
+    assert improved(known, at_worst(inventory.replace(**{frame: table}))) == []
 
 
 @pytest.mark.parametrize("frame", ["workloads", "mounts"])

@@ -361,6 +361,7 @@ def told(frame, *cells):
         key |= {"names": [], "workload_id": "w"} if frame == "workloads" else {}
         host = {"host_id": "h"} if frame in ("hosts", "engines") else {}
         host |= {"runtime": "docker"} if frame == "engines" else {}
+        host |= {"workload_id": "w", "destination": "/d"} if frame == "mounts" else {}
         batch.add(frame, host | key | own | {"source": f"source{number}"})
         batches.append((f"source{number}", batch))
     return batches
@@ -384,6 +385,7 @@ def told(frame, *cells):
         ("workloads", "state", "running", "exited"),
         ("workloads", "user_root", True, False),
         ("workloads", "caps_added", "SYS_ADMIN", "none"),
+        ("mounts", "read_only", True, False),
     ],
 )
 def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
@@ -397,6 +399,14 @@ def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
         assert "sources disagree and none was kept" in note["hint"]
         alike, _ = to_tables(told(frame, {column: first}, {column: first}), [])
         assert alike[frame][column].tolist() == [first]
+
+
+def test_a_replica_that_sources_place_on_two_hosts_is_on_an_unknown_one():
+    hosts = told("hosts", {"host_id": "h1"}, {"host_id": "h2"})
+    replicas = told("workloads", {"host_id": "h1"}, {"host_id": "h2"})
+    tables, _ = to_tables([*hosts, *replicas], [])
+    assert tables["hosts"]["host_id"].tolist() == ["h1", "h2"]
+    assert tables["workloads"]["host_id"].isna().all()
 
 
 def test_one_thing_told_more_exactly_is_no_contradiction():

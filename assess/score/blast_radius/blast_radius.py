@@ -37,7 +37,7 @@ from assess.score.blast_radius.topology import (
 )
 from assess.score.blast_radius.uncertain import Sampling
 from assess.score.incidents import coverage_of, incident_rates
-from assess.score.incidents.recovery import heal_times
+from assess.score.incidents.recovery import heal_times, incident_minutes
 from assess.score.result import Provenance, Tables, with_ends
 from assess.score.validation import CHECKS, validate
 
@@ -250,6 +250,11 @@ def score_blast_radius(
     affected = _affected(topology, impacts)
     contributions = _contributions(topology, affected)
     services = _services(frame, topology, impacts)
+    if len(topology.placeless):
+        # these may be in each zone and on each engine without a name
+        versions = inventory["engines"].query("runtime != 'none'")["version"]
+        zones = inventory["hosts"]["az"]
+        services["exposure_hi"] += pd.concat([zones, versions]).isna().sum()
     moved = DataFrame(columns=with_ends("delta"), dtype="Float64")
     relocation = DataFrame(columns=[*PAIR, "sign"])
     if detail:
@@ -367,18 +372,20 @@ def _services(
     point = impacts["point"].exposure_n[:n]
     unseen = impacts["unseen"].exposure_n[:n]
     table = frame.iloc[:n].droplevel(0)[IMPACTS].rename_axis("service_id")
-    exposure_n = pd.array(point - 1, dtype="Int64")  # without itself
+    exposure_n = pd.array(point - 1, "Int64")  # without itself
     exposure_n[topology.placeless] = pd.NA
-    exposure_hi = pd.array(np.maximum(unseen, point) - 1, dtype="Int64")
+    exposure_hi = pd.array(np.maximum(unseen, point) - 1, "Int64")
     return table.assign(exposure_n=exposure_n, exposure_hi=exposure_hi)
 
 
 def _minutes_per_year(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return incident rate, recovery time, and their product at the point, low and high ends."""
     table = incident_rates(inventory, policy).join(heal_times(inventory, policy))
-    minutes = {"": "minutes", "_lo": "minutes", "_hi": "minutes_p95"}
-    for end, name in minutes.items():
-        table[f"expected_minutes_per_year{end}"] = (
-            table[f"rate_per_year{end}"] * table[name]
-        )
+    # one of an unknown service may have been of any that is not measured by its activities
+    loose = incident_minutes(inventory, policy).query("service_id.isna()")["minutes"]
+    longest = loose.max() * table["minutes_basis"].ne("activities")
+    usual = table["minutes"]
+    ends = {"": usual, "_lo": usual, "_hi": table["minutes_p95"].clip(longest)}
+    for end, lasted in ends.items():
+        table[f"expected_minutes_per_year{end}"] = table[f"rate_per_year{end}"] * lasted
     return table

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Index, Series
+from pandas import DataFrame, Index
 
 from assess.policy import Policy, Table
 from assess.score import Booleans, Floats, Integers
@@ -178,7 +178,7 @@ class Failures:
         quiet[table["failure"], table["caller"]] = False
         fault, faults = pd.factorize(np.array([f.fault for f in failures], object))
         # an edge that a person is certain of neither needs evidence nor is evidence
-        given = is_given(topology.edges).to_numpy()
+        given = is_given(topology.edges)
         trials = Trials.of(table[~given[table["edge"]]])
         return cls(
             topology=topology,
@@ -252,7 +252,7 @@ def fit(evidence: Failures, kept: Booleans, settings: Table) -> Learned:
     variance = share * (1 - share)
     doubt = np.asarray(np.bincount(edge, variance, len(edges)), float)
     weight = _weight(p, strengths, doubt)
-    given = is_given(edges).to_numpy()
+    given = is_given(edges)
     p[given] = policy[given]
     return Learned(
         p=p,
@@ -458,7 +458,7 @@ def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topo
     return replace(topology, edges=edges)
 
 
-def is_given(edges: DataFrame) -> Series:
+def is_given(edges: DataFrame) -> Booleans:
     """Mark edges declared impossible or certain: failures do not change them."""
     is_certain = edges["point"].isin([0.0, 1.0])
-    return edges["lo"].eq(edges["hi"]) & is_certain
+    return (edges["lo"].eq(edges["hi"]) & is_certain).to_numpy()

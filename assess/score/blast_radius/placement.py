@@ -100,8 +100,7 @@ def _elements(
     for kind in KINDS:
         used = placed.loc[placed["element_kind"] == kind, "element"]
         listed = pd.concat([named.get(kind, used), used])
-        names = listed.dropna().unique()
-        tuples += [(kind, element) for element in sorted(names)]
+        tuples += [(kind, name) for name in sorted(listed.dropna().unique())]
     return MultiIndex.from_tuples(tuples, names=["element_kind", "element"])
 
 
@@ -178,9 +177,9 @@ def on_volumes(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     mounts = inventory["mounts"].rename(columns={"volume_id": "element"})
     kind = mounts["source_class"]
     is_vague = kind.isna() | kind.eq("named-volume")
-    mounts = mounts[mounts["element"].notna() | is_vague]
-    mounts = mounts[["workload_id", "element"]].drop_duplicates()
-    rows = replicas.merge(mounts, on="workload_id")
+    is_shown = mounts["element"].notna() | is_vague
+    mounts = mounts.loc[is_shown, ["workload_id", "element"]].drop_duplicates()
+    rows = replicas.merge(mounts)
     services_n = rows.groupby("element")["service_id"].transform("nunique")
     return rows[(services_n > 1) | rows["element"].isna()]
 

@@ -42,11 +42,11 @@ LEFT = ("host", "az", "engine", "base_image", "cluster")  # its own image moves 
 def landing(topology: Topology, target: Table) -> dict[str, str]:
     """Return engine, named base image and largest cluster under a moved service, by kind."""
     runtime = target["runtime"]
-    version = target_engine(target)
+    line = f"{runtime} {target_engine(target)}".strip()
     engines = [name for kind, name in topology.elements if kind == "engine"]
-    line = [name for name in engines if name.startswith(f"{runtime} {version}.")]
-    newest = max(line, key=lambda v: (parse_version(v) or (), v), default=None)
-    named = {"engine": newest or f"{runtime} {version}".strip()}
+    same = [name for name in engines if name.startswith(f"{line}.")]
+    newest = max(same, key=lambda v: (parse_version(v) or (), v), default=line)
+    named = {"engine": newest}
     if target["base_image"]:
         named["base_image"] = target["base_image"]
     if target["landing"] == "cluster":
@@ -93,7 +93,7 @@ def element_changes(
     is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
     today = np.bincount(topology.unnamed(left), minlength=len(layout))
     alone = topology.placeless
-    today[alone] = today[alone].clip(min=len(LEFT))  # one of every kind, seen or not
+    today[alone] = today[alone].clip(len(LEFT))  # one of every kind, seen or not
     counts = DataFrame({"hosts": 0, "zones": 0, "today": today}, layout.index)
     added = []
     for (n, most, healthy), alike in layout.groupby(["n", "most", "share"], dropna=False):
@@ -126,13 +126,13 @@ def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFr
     layout = DataFrame(ends).groupby(replicas["service_id"]).sum()
     least = max(target["replicas"], 1)
     # a service never moves to fewer replicas than it has
-    layout = layout.reindex(topology.services, fill_value=0).clip(lower=least)
+    layout = layout.reindex(topology.services, fill_value=0).clip(least)
     return layout.assign(share=inventory.by_service["min_healthy_pct"].astype("float64"))
 
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """Services that move to or from elements, sorted by element.
+    """Services that move to or from elements.
 
     By term ``service`` [node] and ``element``; ``members`` holds the nodes that each element takes
     down today. Services are the first ``services_n`` nodes.
@@ -149,6 +149,11 @@ class Terms:
         names = MultiIndex.from_frame(changes[PAIR[:2]])
         element, elements = pd.factorize(names)
         direct = topology.direct[level]
+        if level == "hi":
+            # what runs on a place without a name may run on a new one
+            loose = topology.placement.query("element.isna()")[PAIR[::2]]
+            new = names.difference(topology.elements).to_frame(index=False)
+            direct = pd.concat([direct, new.merge(loose.drop_duplicates())])
         row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
         node = topology.nodes.get_indexer(direct["service_id"])
         known = row >= 0
@@ -158,7 +163,7 @@ class Terms:
         return cls(
             len(topology.services),
             service,
-            element.astype(np.int64),
+            element,
             [part.tolist() for part in lists],
         )
 
@@ -166,16 +171,15 @@ class Terms:
         """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
         own: Bits = defaultdict(int)
-        for bit, node in enumerate(self.service[block].tolist()):
+        of_element: Bits = defaultdict(int)
+        pairs = zip(self.service[block].tolist(), self.element[block], strict=True)
+        for bit, (node, element) in enumerate(pairs):
             own[node] |= 1 << bit
+            of_element[element] |= 1 << bit
         others: Bits = defaultdict(int)
-        element = self.element[block]
-        first = np.flatnonzero(np.diff(element, prepend=-1))
-        last = np.append(first[1:], len(element))
-        for low, high in zip(first.tolist(), last.tolist(), strict=True):
-            whole = (1 << high) - (1 << low)
-            for node in self.members[element[low]]:
-                others[node] |= whole
+        for element, bits in of_element.items():
+            for node in self.members[element]:
+                others[node] |= bits
         for node in own.keys() & others.keys():
             others[node] &= ~own[node]
         return own, others
@@ -281,7 +285,7 @@ def _moved(
         levels[f"{level}, others open"] = known._replace(little=little, much=much)
     # what each may take down beside by calls that nobody saw
     growth = services["impact_hi"].to_numpy(float) - levels["hi"].most_alone
-    growth = growth.clip(min=0.0) * (not surely(services["callers_seen"]).all())
+    growth = growth.clip(0) * (not surely(services["callers_seen"]).all())
     grows = growth > LEAST
     by_element = np.array([grows[nodes].sum() for nodes in most.members], np.int64)
     # leaving an element may change nothing: perhaps it takes no service down today, or the

@@ -253,18 +253,17 @@ def check_element(topology: Topology, kind: str, name: str) -> None:
         return
     names = [f"{k}:{n}" for k, n in topology.elements]
     near = difflib.get_close_matches(f"{kind}:{name}", names, n=3) or names[:1]
-    examples = ", ".join(near)
-    kinds = ", ".join(KINDS)
-    hint = f"write KIND:NAME, such as {examples}; kinds: {kinds}"
-    raise AssessError(f"there is no element {kind}:{name} in this result", hint=hint)
+    raise AssessError(
+        f"there is no element {kind}:{name} in this result",
+        hint=f"write KIND:NAME, such as {', '.join(near)}; kinds: {', '.join(KINDS)}",
+    )
 
 
 def reach_text(steps: DataFrame, pair: DataFrame, service: str) -> str:
     """Describe how a failure reaches a service; ``pair`` is its row in ``affected``, or empty."""
     if pair.empty:
         return f"No path: {service} stays up, by all that is known."
-    ends = pair[["p_down", "p_lo", "p_hi"]]
-    p, lo, hi = ends.iloc[0]
+    p, lo, hi = pair[["p_down", "p_lo", "p_hi"]].iloc[0]
     chance = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
     if steps.empty:
         return f"{chance}: it is what fails."
@@ -281,8 +280,7 @@ def path_text(steps: DataFrame) -> str:
 
 def percent(row: Series, name: str, *, sign: str = "") -> str:
     """Return a share and its interval in percent, such as ``12 (10 to 20)``, or "unknown"."""
-    values = row[with_ends(name)]
-    point, lo, hi = (number(100 * v, signed=bool(sign)) for v in values)
+    point, lo, hi = (number(100 * v, signed=bool(sign)) for v in row[with_ends(name)])
     return point if point == lo == hi else f"{point} ({lo} to {hi})"
 
 
@@ -294,10 +292,9 @@ def sentences(
     ``row`` is that of the result's ``services``; the frames are rows of ``affected``.
     """
     reach = takes_down.loc[takes_down["p_down"] > 0, "service_id"].astype("str")
-    share = f"{percent(row, 'impact')} percent of the fleet's criticality"
     text = [
-        f"When {service_id} fails, {share} is lost; it can reach "
-        f"{_names(reach) or 'no other service that is known'}."
+        f"When {service_id} fails, {percent(row, 'impact')} percent of the fleet's criticality "
+        f"is lost; it can reach {_names(reach) or 'no other service that is known'}."
     ]
     if pd.isna(row["exposure_n"]):
         text.append(
@@ -334,5 +331,7 @@ def _recovery(row: Series) -> str:
     )
     if pd.isna(row["rate_per_year"]):
         return f"{heal}; how often it breaks is unknown, as no incidents were looked at."
-    often = f"{row['rate_per_year']:.1f} incidents a year"
-    return f"{heal}; at {often} that is {row['expected_minutes_per_year']:.0f} minutes."
+    return (
+        f"{heal}; at {row['rate_per_year']:.1f} incidents a year that is "
+        f"{row['expected_minutes_per_year']:.0f} minutes."
+    )

@@ -51,7 +51,7 @@ def incident_minutes(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return ``service_id, minutes, closed`` of each counted incident, by its row in the inventory."""
     # An open incident has lasted up to the snapshot. If a timer closed it, its true
     # duration is unknown: NaN minutes.
-    table = sound_incidents(inventory).dropna(subset=["service_id"])
+    table = sound_incidents(inventory)
     recorded = table["ttr_s"].astype("float64") / 60
     lasted = (table["resolved_at"] - table["opened_at"]).dt.total_seconds() / 60
     so_far = (inventory.snapshot_at - table["opened_at"]).dt.total_seconds() / 60
@@ -83,7 +83,7 @@ def closed_by_timer(table: DataFrame, policy: Policy) -> Series:
 
 def time_to_heal(inventory: Inventory, policy: Policy) -> DataFrame:
     """Return the time from the opening of an incident to its end by ``side``; see `heal_table`."""
-    minutes = incident_minutes(inventory, policy)
+    minutes = incident_minutes(inventory, policy).dropna(subset="service_id")
     side = exposure(inventory, policy).sound["side"].reindex(minutes.index)
     return heal_table(minutes, side).rename_axis("side").reset_index()
 

@@ -528,3 +528,26 @@ def test_a_short_list_changes_no_number():
     )
     assert "not listed" in short.explain("d").text
     assert "not listed" not in full.explain("d").text
+
+
+@pytest.mark.parametrize("minutes", [1, 5000])
+def test_an_incident_of_an_unknown_service_may_have_been_as_long_as_any(minutes):
+    window = {"window_start": "2025-09-30", "window_end": "2026-09-30"}
+    call = {"run_id": "r", "source": "incidents", "scope": "x", "call": "read"}
+    opened = pd.Timestamp("2026-03-01T00:00:00Z")
+
+    def expected(service):
+        incident = {"incident_id": "i", "service_id": service, "opened_at": opened}
+        ended = {"resolved_at": opened + pd.Timedelta(minutes=minutes)}
+        table = fleet_of(
+            services=services("ab"),
+            incidents=[incident | ended],
+            coverage=[call | window | {"status": "ok"}],
+        ).services
+        return table.filter(like="expected_minutes_per_year").loc["a"]
+
+    known = expected("a")
+    hidden = expected(None)
+    name = "expected_minutes_per_year"
+    assert hidden[f"{name}_lo"] <= known[f"{name}_lo"]
+    assert hidden[f"{name}_hi"] >= known[f"{name}_hi"]
