@@ -36,7 +36,7 @@ def complete(row: Table) -> Values:
     return {**usual, **named, **row}
 
 
-def default_of(targets: Iterable[Table], wanted: str = "") -> Values:
+def default_of(targets: Iterable[Table], wanted: str) -> Values:
     """Return the default target in the form of ``[target]``.
 
     Choose the wanted one, else the last with ``default = true``, else the first.

@@ -292,7 +292,7 @@ def probing(task: Task, deadline: Deadline) -> Batch:
     return task.source.probe(task.options, task.base, deadline)
 
 
-def in_two_rounds(tasks: list[Task], progress: Tell | None = None) -> Batches:
+def in_two_rounds(tasks: list[Task], progress: Tell | None) -> Batches:
     """Collect from all sources, then from those that look up what the others found."""
     first = [task for task in tasks if not task.source.follows]
     second = [task for task in tasks if task.source.follows]

@@ -423,6 +423,6 @@ def _typed(table: DataFrame, name: str) -> DataFrame:
 def _each(function: Callable[..., Any], table: DataFrame, *columns: str) -> Series:
     """Return the result of a function for the texts of each row; equal rows are computed once."""
     known = cache(function)
-    texts = [[text_of(cell) for cell in table[column].tolist()] for column in columns]
-    found = [known(*row) for row in zip(*texts, strict=True)]
+    texts = [map(text_of, table[column].tolist()) for column in columns]
+    found = [*map(known, *texts)]
     return Series(found, table.index, dtype=object)
