@@ -21,7 +21,7 @@ TextLists = dict[str, list[str]]  # by name
 MIB = 2**20
 MAX_CELL = 200  # characters of a name or a version; more is no name
 _NANO = 1e9
-_LAST_S = 1e11  # since 1970, in the year 5138: a larger number is of milliseconds
+_LAST_S = 1e11  # in the year 5138; a larger number of 13 digits counts milliseconds
 NEVER_BEFORE = 2000  # year; engines write 0001 and 1970 for "never"
 _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|[smhdw])")
@@ -269,7 +269,8 @@ def moment(value: Any, *path: Step) -> datetime | None:
         elif isinstance(value, str):
             time = datetime.fromisoformat(_ZONE.sub(r"\1:\2", value.strip()))
         else:
-            time = datetime.fromtimestamp(value / 1000 if value > _LAST_S else value, UTC)
+            has_millis = _LAST_S < value < 100 * _LAST_S
+            time = datetime.fromtimestamp(value / (1000 if has_millis else 1), UTC)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None

@@ -192,6 +192,66 @@ def test_builds_of_jobs_that_deploy(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("time", "day"),
+    [(1_782_900_000, "07-01"), (1_782_900_000_500, "07-01"), (20260701100000, None)],
+)
+def test_a_number_is_a_time_in_seconds_or_milliseconds(tmp_path, time, day):
+    build = {"number": 1, "result": "SUCCESS", "timestamp": time}
+    job = {"name": "till", "fullName": "deploy/till", "builds": [build]}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    days = [started for _, started, _ in found(read("job.json", tmp_path))]
+    assert days == ([day] if day else [])
+
+
+@pytest.mark.parametrize(
+    ("record", "other"),
+    [
+        (
+            {
+                "id": "01",
+                "application": "till",
+                "name": "Deploy to prod",
+                "status": "TERMINAL",
+                "startTime": 1_782_900_000_500,
+                "stages": [],
+            },
+            {"name": "Bake an image"},
+        ),
+        (
+            {
+                "id": "x",
+                "number": 7,
+                "state": "failed",
+                "pipeline": {"slug": "till-deploy", "repository": "git@a:b/till.git"},
+                "created_at": "2026-07-01T10:00:00Z",
+            },
+            {"pipeline": {"slug": "till-tests"}},
+        ),
+        (
+            {
+                "id": "y",
+                "pipeline_number": 9,
+                "name": "release",
+                "project_slug": "gh/shop/till",
+                "status": "error",
+                "created_at": "2026-07-01T10:00:00Z",
+                "stopped_at": None,
+            },
+            {"name": "deploy-staging"},
+        ),
+    ],
+    ids=["spinnaker", "buildkite", "circleci"],
+)
+def test_runs_of_pipelines_that_deploy(tmp_path, record, other):
+    (tmp_path / "runs.json").write_text(json.dumps({"items": [record, record | other]}))
+    batch = read("runs.json", tmp_path)
+    [(_, day, status)] = found(batch)
+    assert (day, status) == ("07-01", "failed")
+    names = {name.name for name in batch.rows["activities"][0]["names"]}
+    assert "till" in names
+
+
 @pytest.mark.parametrize("key", ["deploymentInfo", "deploymentsInfo"])
 def test_deployments_of_codedeploy(tmp_path, key):
     info = {
@@ -387,7 +447,7 @@ def test_what_is_no_export_is_coverage(tmp_path):
     assert statuses == ["parse_error", "parse_error", "parse_error", "empty"]
     assert not batch.rows["activities"]
     source = DeploysSource()
-    assert len(source.check({"format": "spinnaker", "since": "x", "workflow": "("})) == 4
+    assert len(source.check({"format": "octopus", "since": "x", "workflow": "("})) == 4
 
 
 @pytest.mark.parametrize("kind", ["github", "gitlab", "argocd"])

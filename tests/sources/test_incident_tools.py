@@ -502,7 +502,8 @@ def test_alerts_of_alertmanager(tmp_path, payload, minutes):
     (tmp_path / "alerts.json").write_text(json.dumps(payload))
     batch = IncidentsSource().collect({"path": "alerts.json"}, tmp_path, Deadline(10))
     found = incidents(batch)
-    assert {key: row.get("ttr_s") for key, row in found.items()} == minutes
+    told = {key.partition(" ")[0]: row.get("ttr_s") for key, row in found.items()}
+    assert told == minutes
     facts = {(row["service_raw"], row["severity"]) for row in found.values()}
     assert facts == {("till", 1)}
 
@@ -515,3 +516,15 @@ def test_an_incident_that_is_open_has_no_end(tmp_path):
     )
     found = incidents(read("csv", "tickets.csv", tmp_path))
     assert {key: row.get("ttr_s") for key, row in found.items()} == {"1": None, "2": 3600}
+
+
+def test_an_alert_that_comes_again_is_another_incident(tmp_path):
+    first = alert(1, "resolved", "2026-07-01T10:30:00.5Z")
+    again = first | {
+        "startsAt": "2026-07-02T10:00:00Z",
+        "endsAt": "2026-07-02T11:00:00Z",
+    }
+    told = [first | {"status": "firing", "endsAt": "0001-01-01T00:00:00Z"}, first, again]
+    (tmp_path / "alerts.json").write_text(json.dumps(told))
+    batch = IncidentsSource().collect({"path": "alerts.json"}, tmp_path, Deadline(10))
+    assert [row["ttr_s"] for row in batch.rows["incidents"]] == [1800, 3600]

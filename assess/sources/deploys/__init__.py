@@ -71,7 +71,7 @@ def _names(*candidates: str) -> Names:
     return tuple(Name(name, "deployment", NAMED) for name in known)
 
 
-def _deployment(place: str, key: str, names: Names, **values: Any) -> Row | None:
+def _deployment(place: str, names: Names, key: Any, **values: Any) -> Row | None:
     """Return the row of a deployment; None without an id, a service or a time."""
     if values["started_at"] is None or not names or not key:
         return None
@@ -93,8 +93,8 @@ def deployments_of(record: Row, form: Cells, stem: str, workflow: Linear) -> Dep
     """Return the deployments to production that a record holds, by the columns of its form."""
     of = picked(record, f"{form['form']} record")
     project = leaf_of(_INNER.split(of.get("address") or "")[0])
-    names = _names(*(leaf_of(of.get(key) or "") for key in _NAMES))
-    names = names or _names(project or (form["stem"] and stem))
+    listed = _names(*(leaf_of(of.get(key) or "") for key in _NAMES))
+    names = listed or _names(project or (form["stem"] and stem))
     place = {"name": names[0].name if names else "", "environment": of["environment"]}
     where = form["where"].format(**place)
     if of.get("is_transient") is True or not is_production(where):
@@ -106,9 +106,8 @@ def deployments_of(record: Row, form: Cells, stem: str, workflow: Linear) -> Dep
     inner = form["inner"].split()
     for entry in dicts(record, *inner) if inner else [record]:
         own = picked(entry, f"{form['form']} deployment")
-        status = status_of(own.pop("status", "") or form["status"])
-        key = own.pop("key") or ""
-        yield _deployment(form["place"].format(**place), key, names, status=status, **own)
+        own |= {"status": status_of(own.pop("status", "") or form["status"])}
+        yield _deployment(form["place"].format(**place), names, **own)
 
 
 def of_devlake(tables: Iterable[Cells]) -> Deployments:
@@ -146,8 +145,8 @@ def _devlake_row(cells: Cells, project: str, cycles: list[float]) -> Row | None:
         own["committed_at"] = own["ended_at"] - median(cycles) * _MINUTE
     return _deployment(
         "devlake:",
-        cells.get("id", ""),
         _names(project, leaf_of(cells.get("repo_url", "")), cells.get("name", "")),
+        cells.get("id", ""),
         status=status_of(cells.get("result") or cells.get("status", "")),
         **own,
     )

@@ -17,7 +17,8 @@ from assess.sources.values import as_list, dicts, dig, picked, table, text, with
 MAX_NODES = 200_000  # of a template with all aliases and references in their places
 _SERVICE = "AWS::ECS::Service"
 _DEFINITION = "AWS::ECS::TaskDefinition"
-_TERRAFORM = ("aws_ecs_service", "aws_ecs_task_definition")
+_KEPT_SERVICE = "aws_ecs_service"  # in a state of Terraform
+_KEPT_DEFINITION = "aws_ecs_task_definition"
 _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 _STORES = vocabulary("ecs", "stores")  # managed, and the domain of their endpoints
 _OUTSIDE = "internet-facing"  # the default of a load balancer
@@ -162,9 +163,9 @@ def declared(documents: Iterable[Row]) -> tuple[Rows, Rows]:
             definitions += _definitions(template)
             services += _services(template)
             for kind, values in _of_terraform(document):
-                if kind == _TERRAFORM[0]:
+                if kind == _KEPT_SERVICE:
                     services.append(without_none(picked(values, "terraform service")))
-                elif kind == _TERRAFORM[1]:
+                elif kind == _KEPT_DEFINITION:
                     definitions += _registered(values)
     return services, definitions
 
@@ -187,8 +188,8 @@ def _registered(values: Row) -> Iterator[Row]:
     volumes = []
     for volume in dicts(values, "volume"):
         files = text(volume, "efs_volume_configuration", 0, "file_system_id")
-        of_api: Row = {"name": text(volume, "name")}
-        of_api["host"] = {"sourcePath": text(volume, "host_path")}
+        host = {"sourcePath": text(volume, "host_path")}
+        of_api: Row = {"name": text(volume, "name"), "host": host}
         if files:
             of_api["efsVolumeConfiguration"] = {"fileSystemId": files}
         volumes.append(of_api)
@@ -211,7 +212,8 @@ def is_template(document: Row) -> bool:
     """Return whether a document is a template, or a state of Terraform, with anything of ECS."""
     kinds = [text(r, "Type") for r in table(document, "Resources").values()]
     kinds += (kind for kind, _ in _of_terraform(document))
-    return not {_SERVICE, _DEFINITION, *_TERRAFORM}.isdisjoint(kinds)
+    known = {_SERVICE, _DEFINITION, _KEPT_SERVICE, _KEPT_DEFINITION}
+    return not known.isdisjoint(kinds)
 
 
 def _definitions(template: Template) -> Iterator[Row]:

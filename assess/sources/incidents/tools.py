@@ -380,6 +380,8 @@ def _cells_of(entry: Row) -> Cells:
     flat = dict(entry)
     for wrapper in vocabulary("incidents", "wrappers"):
         flat |= table(flat, wrapper)
+    if "startsAt" in flat and "fingerprint" in flat:  # an alert comes again
+        flat["id"] = f"{flat['fingerprint']} {flat['startsAt']}"
     for key, path in vocabulary("incidents", "pairs").items():
         listed_at, _, label = key.partition(" ")
         for pair in dicts(flat, listed_at):

@@ -55,9 +55,7 @@ _BOTH = ("", "None", "messaging_system")
 _OUTSIDE = "virtual_node"  # no span of the other side was ever seen
 _NOBODY = vocabulary("traces", "no service")  # ends that are no service
 _GRAPHS = vocabulary("traces", "graphs")  # keys of graphs and of their edges
-_VISITOR = "user"  # of service graphs; elsewhere a service may be called so
 _SEEN = "FORWARDED"  # what became of a flow of Hubble that was a call
-_CALLS = frozenset(("src", "verdict"))  # keys of an edge of Linkerd, of a flow of Hubble
 Key = tuple[str, str, str, bool]  # caller, callee, kind, whether it is outside
 MAX_EDGES = 100_000  # a fleet of 10,000 services has some ten each
 _LONGEST = 200  # characters of a name; more is no name
@@ -352,7 +350,8 @@ def _entries(values: list[Any]) -> Iterator[Row]:
             flow = table(value, "flow") or value
             # an answer, a refused call and one whose direction is open are no calls
             is_call = flow.get("verdict", _SEEN) == _SEEN
-            if is_call and flow.get("is_reply", False) is False and _CALLS & flow.keys():
+            is_call = is_call and flow.get("is_reply", False) is False
+            if is_call and ("src" in flow or "verdict" in flow):
                 yield {**picked(flow, "graph edge"), "is_joined": True}
 
 
@@ -366,8 +365,8 @@ def _drawn(graph: Row) -> Iterator[Row]:
         edges += ({**edge, "parent": of["id"]} for edge in dicts(node, "Edges"))
     for edge in edges:
         link = picked(edge, "graph edge")
-        ends = {end: names.get(link[end]) for end in ("parent", "child")}
-        yield {**link, **ends, "is_joined": True}
+        link |= {end: names.get(link[end]) for end in ("parent", "child")}
+        yield link | {"is_joined": True}
 
 
 def _link_of(entry: Row, is_failed: bool) -> Row | None:
@@ -389,7 +388,8 @@ def _from_series(metric: Row, value: Any, is_failed: bool) -> Row | None:
     """Read a series of a service graph: who called whom by its labels, how often by its value."""
     ends = picked(metric, "service graph series")
     link = _pair(ends["client"], ends["server"])
-    if not link or link["src"] == _VISITOR:
+    # who has no spans, in service graphs; elsewhere a service may be called so
+    if not link or link["src"] == "user":
         return None
     connection = str(metric.get("connection_type"))
     link["kind"] = _CONNECTIONS.get(connection, link["kind"])

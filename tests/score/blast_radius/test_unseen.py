@@ -178,9 +178,9 @@ def test_what_runs_on_a_host_may_have_unseen_callers_too():
     assert result.frame.loc[("host", "h"), "impact_hi"] == 1.0
     # b and a down with the host, everybody with everybody; and with each place without a name:
     # zone, engine, image and base image of b, and one of each kind of a and of c, whose replicas
-    # nobody knows
+    # nobody knows; at most they are in the zone of the host as well
     named_n = 3
-    unnamed_n = 4 + 2 * len(INFRASTRUCTURE)
+    unnamed_n = 4 + 2 * len(INFRASTRUCTURE) + 1
     assert result.services["exposure_hi"].tolist() == [named_n + unnamed_n] * 3
 
 
