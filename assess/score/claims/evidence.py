@@ -327,8 +327,7 @@ def stores_in_containers(data: ClaimData) -> Measurement:
     stores = set(declared) | set(images.loc[is_store, "service_id"])
     spells = data.spells
     is_store = spells["service_id"].isin(stores)
-    is_unnamed = services["kind"].isna() | services["kind"].eq("unknown")
-    unnamed = services.loc[is_unnamed]
+    unnamed = services.loc[services["kind"].isna() | services["kind"].eq("unknown")]
     may_be = spells["service_id"].isin(unnamed["service_id"]) & ~is_store
     inside = spells["side"].eq(CONTAINER)
     unsure = spells.loc[may_be, "service_id"].unique()
@@ -385,8 +384,7 @@ def many_at_once(data: ClaimData) -> Measurement:
     loose_n = data.unassigned_n
     loose = {"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}
     rows = pd.concat([sums, DataFrame([loose] * (loose_n > 0))])
-    by_platform = rows.groupby("platform")[["incidents", "service_months"]]
-    whole = by_platform.sum().reset_index()
+    whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)
     in_doubt = known.mask(vague, CONTAINER)
@@ -434,8 +432,7 @@ def held_back(data: ClaimData) -> Measurement:
     stopped = set(gates.loc[stuck, "service_id"])
     answer = Series(outside.isin(stopped), outside, dtype="boolean")
     # a failed gate decides; an unknown one only where no gate failed
-    is_vague = outside.isin(gates.loc[vague, "service_id"])
-    answer = answer.mask(is_vague & ~answer)
+    answer = answer.mask(outside.isin(gates.loc[vague, "service_id"]) & ~answer)
     tier = data.assessment.inventory.by_service["tier"].reindex(outside)
     on_host = surely(data.side[outside].eq(HOST))
     group = "tier " + tier.astype("string")
