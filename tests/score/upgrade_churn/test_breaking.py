@@ -849,6 +849,16 @@ def test_networks_of_a_container_decide(settings, target, expected):
     assert certainties(old, target, workload={"settings": settings}) == expected
 
 
+def test_a_regression_may_have_come_with_any_release_of_its_line():
+    # its first release is stated
+    internal = {"workload": {"settings": "network-internal"}}
+    found = certainties({"version": "24.0.9"}, "docker:25.0.1", **internal)
+    assert found["EC0324"] == "will"
+    # nobody stated it: the one before the mend is assumed
+    restored = {"version": "23.0.6", "live_restore": True}
+    assert certainties(restored, "docker:24.0.5")["EC0295"] == "may"
+
+
 def test_a_volume_on_the_old_place_shows_that_the_tag_has_not_moved():
     volume = VOLUME | {"destination": "/var/lib/postgresql/data"}
     known = {"workload": {"image_ref": "postgres:latest"}, "mounts": [volume]}
