@@ -22,12 +22,18 @@ def is_s3(path: str | Path) -> bool:
     return isinstance(path, str) and path.startswith(SCHEME)
 
 
+def scratch() -> Path:
+    """Return a new directory for copies, which is removed when the process ends."""
+    root = Path(tempfile.mkdtemp(prefix="assess-s3-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
+
+
 @cache
 def fetch(address: str) -> Path:
     """Copy all objects at or below an address, once a process, and return the local path."""
     bucket, prefix = _taken_apart(address)
-    root = Path(tempfile.mkdtemp(prefix="assess-s3-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    root = scratch()
     target = root / PurePosixPath(prefix).name if prefix else root / bucket
     client = _client()
     copied_n = 0

@@ -36,7 +36,7 @@ def complete(row: Table) -> Values:
     return {**usual, **named, **row}
 
 
-def default_of(targets: Iterable[Table], wanted: str = "") -> Values:
+def default_of(targets: Iterable[Table], wanted: str) -> Values:
     """Return the default target in the form of ``[target]``.
 
     Choose the wanted one, else the last with ``default = true``, else the first.
@@ -80,7 +80,8 @@ def target_problems(values: Table) -> Iterator[str]:
                 yield f"{whose} has no {key}"
         for problem in _row_problems(row, refusals):
             yield f"{whose}: {problem}"
-    named = (row.get("prices", {}).get("currency") for row in values["targets"])
+    prices = [row.get("prices", {}) for row in values["targets"]]
+    named = (price.get("currency") for price in prices)
     currencies = {str(currency) for currency in named if currency}
     if len(currencies) > 1:
         both = " and ".join(sorted(currencies))

@@ -25,8 +25,8 @@ BUGS = (AssertionError, NameError, NotImplementedError)
 FOR_PEOPLE = (ValueError, csv.Error, AssessError)
 
 # Raised by what is read and by code that stumbles over it: their words are no system's answer.
-_STUMBLES = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-_UNREADABLE = (*_STUMBLES, UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
+_RAISED = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, *BUGS)
+_UNREADABLE = (*_RAISED, UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
 
 
 def chain_of(error: BaseException) -> list[BaseException]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -260,8 +257,7 @@ def local(task: Task) -> Task:
     listed = [str(path) for path in as_list(paths or "")]
     if not any(map(s3.is_s3, listed)):
         return task
-    base = Path(tempfile.mkdtemp(prefix="assess-s3-"))
-    atexit.register(shutil.rmtree, base, ignore_errors=True)
+    base = s3.scratch()
     copies = []
     for path in listed:
         if not s3.is_s3(path):
@@ -296,7 +292,7 @@ def probing(task: Task, deadline: Deadline) -> Batch:
     return task.source.probe(task.options, task.base, deadline)
 
 
-def in_two_rounds(tasks: list[Task], progress: Tell | None = None) -> Batches:
+def in_two_rounds(tasks: list[Task], progress: Tell | None) -> Batches:
     """Collect from all sources, then from those that look up what the others found."""
     first = [task for task in tasks if not task.source.follows]
     second = [task for task in tasks if task.source.follows]

@@ -456,7 +456,7 @@ def keeps_data(
     repository: str | None,
     ports: str | None,
     *,
-    is_complete: bool = True,
+    is_complete: bool,
 ) -> bool | None:
     """Return whether a container keeps data of record."""
     # False only if all mounts are known, and no mount, image or port belongs to a store.

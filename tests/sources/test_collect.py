@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import socket
@@ -51,8 +52,8 @@ class Plugin(Source):
             self.released.wait(60)
         if options["do"] == "tell":
             tell("MiB of a file", 1, 4)
-        if options["do"] == "stumble":
-            raise RuntimeError("a bug")
+        if options["do"].endswith("Error"):
+            raise getattr(builtins, options["do"])("a bug")
         if options["do"] == "raise":
             raise PermissionError("denied for https://me:hunter2@example.net")
         batch = Batch()
@@ -274,11 +275,12 @@ def test_who_listens_is_told_how_far_a_source_is(plugin):
     assert told == [("MiB of a file", 1, 4)]
 
 
-def test_a_bug_of_a_plug_in_is_no_address_to_check(plugin):
-    coverage = collect(config(("plugin", {"do": "stumble"}), SHOP), now=NOW)["coverage"]
+@pytest.mark.parametrize("bug", ["RuntimeError", "NameError", "AssertionError"])
+def test_a_bug_of_a_plug_in_is_no_address_to_check(plugin, bug):
+    coverage = collect(config(("plugin", {"do": bug}), SHOP), now=NOW)["coverage"]
     row = coverage[coverage["error_class"].notna()].iloc[0]
     assert row["status"] == "parse_error"
-    assert row["hint"].startswith("a bug; RuntimeError in the code of this source")
+    assert f"{bug} in the code of this source" in row["hint"]
 
 
 def test_a_source_that_raises_becomes_a_coverage_row(plugin):

@@ -73,10 +73,10 @@ class Failure:
 
 
 def observed_failures(
-    inventory: Inventory, topology: Topology, policy: Policy | None = None
+    inventory: Inventory, topology: Topology, policy: Policy
 ) -> tuple[list[Failure], int]:
     """Return the failures of the fleet's elements, by event and id, and the count of all."""
-    # With a policy, at most its ``failures_most`` are drawn. The failed service counts as
+    # At most the policy's ``failures_most`` are drawn. The failed service counts as
     # observed, whatever others were. Aliases count as the service. Overlapping incidents
     # of one element are one failure. A service counts as unobserved if another failure at
     # the same time reaches it, too: the cause is unclear.
@@ -89,10 +89,8 @@ def observed_failures(
     table["key"] = Series(named, index=table.index, dtype="object")
     table = _merge_overlapping(table[table["key"].isin(topology.elements)])
     known_n = len(table)
-    chosen = np.arange(known_n)
-    if policy is not None:
-        most = int(policy["blast_radius"]["failures_most"])
-        chosen = sample(known_n, most, policy.seed)
+    most = int(policy["blast_radius"]["failures_most"])
+    chosen = sample(known_n, most, policy.seed)
     failures = [
         _failure(row, topology.services, names) for row in table.iloc[chosen].itertuples()
     ]

@@ -337,8 +337,8 @@ class Topology:
 
     @cached_property
     def _keys(self) -> Words:
-        pairs = zip(self.edges["dst"], self.edges["src"], strict=True)
-        return np.array([arc_key(dst, src) for dst, src in pairs], dtype=np.uint64)
+        keys = map(arc_key, self.edges["dst"], self.edges["src"])
+        return np.array([*keys], dtype=np.uint64)
 
     @cached_property
     def placeless(self) -> Integers:

@@ -250,7 +250,8 @@ def troubled_hosts(data: ClaimData) -> Measurement:
         ]
         named = f"{node.runtime or UNKNOWN} {driver or UNKNOWN}"
         # one no is enough; without one, a fact that is missing leaves it open
-        answers.append((named, any_of([run if run is None else not run for run in runs])))
+        fails = [run if run is None else not run for run in runs]
+        answers.append((named, any_of(fails)))
     table = DataFrame(answers, columns=["runtime", "trouble"])
     return share(tally(table["runtime"], table["trouble"]), level=data.level)
 
@@ -293,8 +294,9 @@ def failed_pulls(data: ClaimData) -> Measurement:
     status = pulls["status"].mask(unnamed)
     failed = _found(any_pattern(policy["churn"]["failed_words"]), status)
     end = failed.map({True: "failed", False: "fine"}).fillna("unknown")
-    cells = (side.mask(registry.isna(), "either") + "_" + end).value_counts()
-    counts = cells.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
+    side = side.mask(registry.isna(), "either")
+    outcomes = (side + "_" + end).value_counts()
+    counts = outcomes.reindex(COUNTED + UNSURE, fill_value=0).to_frame("all").T
     counts["hub_fine"] += counts["hub_failed"]
     counts["ecr_fine"] += counts["ecr_failed"]
     counts = counts.rename_axis("stratum").reset_index()
@@ -380,8 +382,8 @@ def many_at_once(data: ClaimData) -> Measurement:
     sums["platform"] = spells["platform"].mask(vague, "unknown")
     # an incident that nobody assigned may have been in a container
     loose_n = data.unassigned_n
-    loose = [{"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}]
-    rows = pd.concat([sums, DataFrame(loose[: int(loose_n > 0)])])
+    loose = {"platform": "unassigned", "incidents": loose_n, "service_months": 0.0}
+    rows = pd.concat([sums, DataFrame([loose] * (loose_n > 0))])
     whole = rows.groupby("platform")[["incidents", "service_months"]].sum().reset_index()
     # tiers are left aside: the budget, too, counts every service that moves alike
     known = spells["side"].where(inside)

@@ -250,7 +250,8 @@ def _mounts(inventory: Inventory, workloads: DataFrame, services: Index) -> View
     not_looked = rest["service_id"].isin(rest.loc[is_unit & ~looked, "service_id"])
     may_be_gone = looked & ~rest["sure"] & not_looked
     is_open = may_be_gone & ~is_unit
-    unseen = rest.loc[~(looked | is_unit) | is_open | rest["workload_id"].isna(), key]
+    is_vague = is_open | rest["workload_id"].isna()
+    unseen = rest.loc[~(looked | is_unit) | is_vague, key]
     rows = pd.concat([mounted, unseen], ignore_index=True)
     none = _only(rest[looked & ~may_be_gone], rows)
     na = _only(rest[is_unit], rows) - none

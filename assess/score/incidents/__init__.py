@@ -337,7 +337,8 @@ def coverage_of(inventory: Inventory, policy: Policy, key: str, frame: str) -> D
     """
     words = policy["blast_radius"][key]
     table = inventory["coverage"]
-    text = (table["source"] + " " + table["call"]).str.lower().fillna("")
+    call = table["source"] + " " + table["call"]
+    text = call.str.lower().fillna("")
     named = text.map(lambda call: any(word in call for word in words)).astype(bool)
     is_lost = surely(table["rows"].gt(0)) & inventory[frame].empty
     return table[named & table["status"].isin(LOOKED) & ~is_lost]

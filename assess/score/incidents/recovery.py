@@ -103,7 +103,8 @@ def replacements(inventory: Inventory, policy: Policy) -> DataFrame:
     table = table.sort_values(["started_at", "activity_id"])
     started = table["started_at"]
     so_far = (inventory.snapshot_at - started).dt.total_seconds()
-    seconds = table["duration_s"].astype("float64").fillna(0.0).clip(upper=so_far + 1)
+    lasted = table["duration_s"].astype("float64").fillna(0.0)
+    seconds = lasted.clip(upper=so_far + 1)
     ended = started + pd.to_timedelta(seconds, unit="s").dt.as_unit("us")
     ended = table["ended_at"].fillna(ended)
     # what ended before it began ended at once; what ends after the snapshot has not ended yet
@@ -160,7 +161,8 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> Dat
     activities = inventory["activities"]
     unnamed = activities[activities["kind"].isna()]
     vague = unnamed["group"].fillna(unnamed["service_id"])
-    may_be_launched = pairs["place"].isin(vague.dropna()) | vague.isna().any()
+    is_there = pairs["place"].isin(vague.dropna())
+    may_be_launched = is_there | vague.isna().any()
     came_in_time = took <= seconds
     is_in_time = came_in_time & pairs["is_timed"]
     is_open = came_in_time | may_be_launched | (took.isna() & too_soon)
@@ -170,7 +172,8 @@ def self_healing(inventory: Inventory, policy: Policy, *, seconds: float) -> Dat
     group = pairs["place"].rename("group")
     spread = took.groupby(group).agg(median_s="median", longest_s="max")
     # one that ended for a reason that nobody knows may have been ill
-    ended = activities[activities["kind"].eq("terminate") & activities["cause"].isna()]
+    is_vague = activities["kind"].eq("terminate") & activities["cause"].isna()
+    ended = activities[is_vague]
     perhaps = ended["group"].fillna(ended["service_id"]).to_frame("group")
     perhaps = perhaps.assign(yes=False, no=False, unknown=True)
     every = pd.concat([counts.assign(group=group), perhaps])

@@ -63,7 +63,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     table["log_driver"] = table["log_driver"].fillna(table["logging_driver"])
     least = entries.value_of(table["daemon_flags"], "min-api-version")
     floor = pd.to_numeric(least.str[2:])
-    table["is_allowed"] = table["client_api"].ge(floor.astype(float)).astype(bool)
+    is_new = table["client_api"].ge(floor.astype(float))
+    table["is_allowed"] = is_new.astype(bool)
     is_free = table["privileged"].eq(True) | table["seccomp"].eq(False)
     table["is_confined"] = ~surely(is_free)
     if product in (KUBERNETES, WORLD):
@@ -110,7 +111,8 @@ def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     is_on = surely(table["is_build"] & table["base_distro"].eq(product))
     release = table["base_os"].where(is_on).str.split().str[-1]
     version = release.fillna(entries.value_of(table["settings"], product))
-    table = flags_of(table.assign(version=version)[version.notna()], product, target)
+    known = table.assign(version=version)[version.notna()]
+    table = flags_of(known, product, target)
     brings = _each(reference.base_lists, table, "repository", "tag").astype(bool)
     # nobody knows what lists another image has
     brings |= ~table["repository"].str.startswith("library/")
@@ -279,10 +281,10 @@ def _days(times: Series) -> Series:
 def _digests(table: DataFrame, images: DataFrame) -> Series:
     """Return the digest of each image; without one, by its tag if one known image has that tag."""
     place = ["registry", "repository", "tag"]
-    tagged = images_by_tag(images).drop_duplicates(place, keep=False)[[*place, "digest"]]
+    tagged = images_by_tag(images).drop_duplicates(place, keep=False)
     # without any tag, pandas takes the column for numbers
     named = table[place].astype({"tag": "str"})
-    found = named.merge(tagged, on=place, how="left")
+    found = named.merge(tagged[[*place, "digest"]], on=place, how="left")
     return table["image_digest"].fillna(found["digest"].set_axis(table.index))
 
 
@@ -356,8 +358,8 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     docker = target if product == reference.ENGINE else None
     driver_runs = partial(reference.driver_runs, engine_version=docker)
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]].astype({"runtime": "string"})
-    return kept.assign(
+    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]]
+    return kept.astype({"runtime": "string"}).assign(
         driver_runs=_each(driver_runs, table, "storage_driver").astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
         kubelet=_each(number_of, table, "kubelet_text"),
@@ -421,6 +423,6 @@ def _typed(table: DataFrame, name: str) -> DataFrame:
 def _each(function: Callable[..., Any], table: DataFrame, *columns: str) -> Series:
     """Return the result of a function for the texts of each row; equal rows are computed once."""
     known = cache(function)
-    texts = [[text_of(cell) for cell in table[column].tolist()] for column in columns]
-    found = [known(*row) for row in zip(*texts, strict=True)]
+    texts = [map(text_of, table[column].tolist()) for column in columns]
+    found = [*map(known, *texts)]
     return Series(found, table.index, dtype=object)

@@ -135,7 +135,7 @@ def live_places(asked: Asked) -> Iterator[LivePlace]:
             yield LivePlace(f"{account}/{region}", asked.deadline, login, region)
 
 
-def dump_places(asked: Asked, suffixes: Words = JSON_SUFFIXES) -> Iterator[DumpPlace]:
+def dump_places(asked: Asked, suffixes: Words) -> Iterator[DumpPlace]:
     """List a place for every directory of dumps: one for each account and region."""
     files: dict[str, list[Path]] = defaultdict(list)
     for scope, file in find_files(asked, suffixes):

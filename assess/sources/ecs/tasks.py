@@ -52,19 +52,16 @@ _KILLED = 137  # by SIGKILL, which the kernel also sends where memory runs out
 
 def cpu_of(task: Row) -> float | None:
     """Read the CPU of a task [cores]: in units, or as people register it, ``.5 vCPU``."""
-    value = task.get("cpu")
-    amount = _VCPU.fullmatch(value) if isinstance(value, str) else None
-    if amount:
+    if amount := _VCPU.fullmatch(text(task, "cpu")):
         return number(amount[1]) or None
-    units = number(value)
+    units = number(task, "cpu")
     return units / CPU_UNITS if units else None
 
 
 def memory_of(task: Row) -> int | None:
     """Read the memory of a task [bytes]: in MiB, or as people register it, ``1 GB``."""
-    value = task.get("memory")
-    amount = _GB.fullmatch(value) if isinstance(value, str) else None
-    mib = (number(amount[1]) or 0) * 1024 if amount else number(value)
+    amount = _GB.fullmatch(text(task, "memory"))
+    mib = (number(amount[1]) or 0) * 1024 if amount else number(task, "memory")
     return round(mib * MIB) if mib else None
 
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
 from urllib.parse import urlsplit
 
 from assess.linear import Linear
@@ -180,7 +179,8 @@ def of_text(text: str) -> tuple[Address, ...]:
     """Return the addresses in a command line or in a configuration."""
     text = _LOOKUP.sub("srv://", strip_credentials(_COMMENT.sub(" ", text[:MAX_TEXT])))
     for pattern in (_ASSIGNED_URL, _IN_LIST, _WITH_DASHES):
-        text = pattern.sub(_without_own, text)
+        # an address is dropped whose key says that it is the service's own
+        text = pattern.sub(lambda m: " " if position_of(m[1]) == "own" else m[0], text)
     groups = {name.lower() for name in _GROUP.findall(text)}
     found: list[Address | None] = [
         url for url in _urls(text) if url and (url.port or url.host not in groups)
@@ -204,11 +204,6 @@ def _listed(key: str, items: str) -> Addresses:
         for item in re.split(r"[\s,\"']+", items):
             if re.fullmatch(r"[A-Za-z0-9][\w.-]*", item):
                 yield _address(item, is_sure=False)
-
-
-def _without_own(found: Any) -> str:
-    """Drop an address whose key says that it is the service's own."""
-    return " " if position_of(found[1]) == "own" else str(found[0])
 
 
 def _distinct(found: list[Address | None]) -> tuple[Address, ...]:

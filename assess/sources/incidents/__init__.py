@@ -221,7 +221,7 @@ def _add(search: _Search, records: list[Record], reader: Reader, call: Call) -> 
     records = only_incidents(records)
     left_out_n -= len(records)
     made = (reader.incident(cells, affected) for cells, affected in records)
-    every = join_rows(incident for incident in made if incident)
+    every = join_rows(filter(None, made))
     # one file of several may be lost next time
     place = {"source_ref": call.row["scope"]}
     incidents = [incident | place for incident in every if search.contains(incident)]

@@ -221,8 +221,10 @@ def _to_table(frame: str, rows: Rows) -> tuple[pd.DataFrame, Rows]:
     notes = _notes(frame, table, problems)
     required = [name for name, column in columns.items() if column.is_required]
     missing = pd.DataFrame({name: frames.is_absent(table[name]) for name in required})
-    lost = missing.reset_index(names="row").melt("row", var_name="column").query("value")
-    notes += _notes(frame, table, lost.assign(row=lost["row"] + 1, rule="required"))
+    cells = missing.reset_index(names="row").melt("row", var_name="column")
+    lost = cells.query("value").assign(rule="required")
+    lost["row"] += 1
+    notes += _notes(frame, table, lost)
     table, disagreements = _merge_keys(frame, table[~missing.any(axis=1)])
     outside = frames.check(frame, table)
     for column, bad in outside.groupby("column"):
@@ -326,7 +328,8 @@ def _drop_dangling(tables: dict[str, pd.DataFrame]) -> Rows:
 
 def _notes(frame: str, table: pd.DataFrame, problems: pd.DataFrame) -> Rows:
     """Return coverage rows for cells that do not fit the data dictionary and become NA."""
-    sources = table["source"].reindex(problems["row"].astype(int) - 1).fillna("")
+    positions = problems["row"].astype(int) - 1  # rows of problems count from 1
+    sources = table["source"].reindex(positions).fillna("")
     problems = problems.assign(source=sources.to_numpy())
     return [
         {

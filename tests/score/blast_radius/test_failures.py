@@ -81,7 +81,7 @@ def fleet(inventory):
 
 @pytest.fixture
 def failures(inventory, fleet):
-    return observed.observed_failures(inventory, fleet)[0]
+    return observed.observed_failures(inventory, fleet, load_policy())[0]
 
 
 def names(fleet, flags):

@@ -56,7 +56,7 @@ def told(ids, pairs, *experiments, **tables):
         {k: pd.DataFrame(v) for k, v in frames.items()}, snapshot_at=AT
     )
     fleet = build_topology(inventory, POLICY)
-    return fleet, observed_failures(inventory, fleet)[0]
+    return fleet, observed_failures(inventory, fleet, POLICY)[0]
 
 
 def tried(fleet, failures):
@@ -285,7 +285,7 @@ def test_intervals_cover_what_they_say(times):
     for seed in range(10):
         inventory, truth = failing_fleet(seed, times=times)
         fleet = build_topology(inventory, POLICY)
-        table = learned_of(fleet, observed_failures(inventory, fleet)[0])
+        table = learned_of(fleet, observed_failures(inventory, fleet, POLICY)[0])
         p = truth[table.index]
         inside.append(((table["lo"] <= p) & (p <= table["hi"])).mean())
         errors.append([((table[name] - p) ** 2).mean() for name in ("point", "prior")])

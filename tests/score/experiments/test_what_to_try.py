@@ -73,7 +73,7 @@ def fleet(pairs, *experiments, services=(), **tables):
 
 def parts(inventory):
     topology = build_topology(inventory, POLICY)
-    failures, _ = observed_failures(inventory, topology)
+    failures, _ = observed_failures(inventory, topology, POLICY)
     every = np.ones(len(failures), bool)
     learned = fit(Failures.of(topology, failures), every, POLICY["blast_radius"])
     blast = score_blast_radius(inventory, POLICY, detail=False)

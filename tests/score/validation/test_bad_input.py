@@ -28,7 +28,7 @@ def failures(experiments=(), incidents=()):
     }
     made = {name: table for name, table in tables.items() if len(table)}
     inventory = from_frames(made, snapshot_at="2026-09-30")
-    found, n = observed_failures(inventory, build_topology(inventory, POLICY))
+    found, n = observed_failures(inventory, build_topology(inventory, POLICY), POLICY)
     assert n == len(found)
     return found
 

@@ -31,7 +31,7 @@ POLICY = load_policy()
 def evidence():
     inventory, _ = failing_fleet(3, services=12, times=2)
     fleet = build_topology(inventory, POLICY)
-    return Failures.of(fleet, observed_failures(inventory, fleet)[0])
+    return Failures.of(fleet, observed_failures(inventory, fleet, POLICY)[0])
 
 
 def test_it_is_the_likeliest_answer(evidence, monkeypatch):
@@ -131,7 +131,7 @@ def again(seed, *, same):
     }
     inventory = from_frames(frames, snapshot_at="2026-09-30")
     fleet = build_topology(inventory, POLICY)
-    return Reach.of(Failures.of(fleet, observed_failures(inventory, fleet)[0]), 1)
+    return Reach.of(Failures.of(fleet, observed_failures(inventory, fleet, POLICY)[0]), 1)
 
 
 def test_history_counts_as_much_as_failures_of_one_element_repeat():

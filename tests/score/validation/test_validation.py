@@ -42,7 +42,7 @@ SAMPLING = replace(Sampling.of(POLICY), draws=500)
 def fleet_and_failures():
     inventory, _ = failing_fleet(3, services=12, times=2)
     fleet = build_topology(inventory, POLICY)
-    return fleet, observed_failures(inventory, fleet)[0]
+    return fleet, observed_failures(inventory, fleet, POLICY)[0]
 
 
 def predictions(fleet, failures):
