@@ -134,8 +134,8 @@ def objects_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     # A live cluster shows an object in the version it prefers, not as it was applied.
     declared = workloads[[*IDS, "version", "api_version"]].dropna(subset="api_version")
     # the declared version is the applied one
-    parts = declared["api_version"].str.rsplit("/", n=1)
-    own = declared.assign(is_applied=True, api=parts.str[0], kind=parts.str[1])
+    parts = declared["api_version"].str.extract("(?P<api>.*)/(?P<kind>.*)")
+    own = declared.assign(is_applied=True, **parts)
     objects = inventory["objects"]
     applied = objects["last_applied_api_version"]
     is_applied = surely(objects["source_ref"].str.contains(r"\.ya?ml$", regex=True))

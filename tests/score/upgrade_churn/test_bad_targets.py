@@ -125,3 +125,12 @@ def test_a_fleet_without_any_setting_is_asked_of_settings_too():
     engine = {"host_id": "h1", "runtime": "containerd", "kubelet_version": "1.30.1"}
     found = breaks(fleet(engines=[engine]), [goal_of("kubernetes:1.35")])
     assert not found["certainty"].eq("will").any()
+
+
+@pytest.mark.parametrize("without", ["v1", "", "extensions/v1beta1/"])
+def test_an_api_version_without_a_kind_names_no_object(without):
+    node = {"runtime": "containerd", "version": "1.7.2", "kubelet_version": "v1.21.3"}
+    target = "kubernetes:1.22"
+    whole = certainties(target, node, api_version="extensions/v1beta1/Ingress")
+    bare = certainties(target, node, api_version=without)
+    assert len(set(whole) - set(bare)) == 1
