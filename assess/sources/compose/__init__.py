@@ -186,9 +186,8 @@ def _to_unit(project: Project, service: Service) -> Unit:
     image = text(service, "image")
     declared = True if check.get("first") else None
     texts, unread = to_texts(project, service)
-    labels = service["labels"] | as_mapping(
-        deploy, "labels"
-    )  # of its deployment in a swarm too
+    # those of its deployment in a swarm too
+    labels = service["labels"] | as_mapping(deploy, "labels")
     environment = _pairs(project, service, "env_file", "environment")
     return Unit(
         image=image,

@@ -38,9 +38,8 @@ from assess.sources.redact import strip_credentials
 from assess.sources.values import as_list, dicts, dig, moment, number, picked, text
 
 NAMED = 0.8  # confidence in a repository or project as the name of a service
-_INNER = re.compile(
-    "/(?:deployments|actions|jobs|pipelines|-)/"
-)  # in an address, behind its repository
+# in an address, behind its repository
+_INNER = re.compile("/(?:deployments|actions|jobs|pipelines|-)/")
 _PAGES = ("workflow_runs", "items", "deployments", "deploymentsInfo", "deploymentInfo")
 _NAMES = ("name", "path", "repository")  # columns of a record, the surest first
 _VERSION_LENGTH = 12  # characters of a commit
