@@ -40,9 +40,8 @@ from assess.score.blast_radius.uncertain import (
 from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
-WIDTH_MOST = (
-    1 << 12
-)  # scenarios of a block: their words stay in a cache, progress is seen
+# scenarios of a block: their words stay in a cache, progress is seen
+WIDTH_MOST = 1 << 12
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
