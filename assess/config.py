@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from assess.errors import ConfigError, first_line, with_nearest
+from assess.errors import ConfigError, with_nearest
 
 Options = dict[str, Any]  # of one table
 Table = Mapping[str, Any]  # of a policy, and each row of its lists
@@ -102,8 +102,7 @@ def load_config(path: str | Path | None = None) -> Config:
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{file} is not TOML: {first_line(error)}",
-            hint='texts stand in quotes: type = "docker"',
+            f"{file} is not TOML: {error}", hint='texts stand in quotes: type = "docker"'
         ) from error
     problems = [unknown_key(key, _TOP_KEYS) for key in values if key not in _TOP_KEYS]
     for key, kind in _TOP.items():

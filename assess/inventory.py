@@ -19,7 +19,6 @@ from assess.reference import moves, os_family
 from assess.words import to_html
 
 MANIFEST = "snapshot.toml"
-QUARTER = re.compile(r"(\w[\w .-]*)?")  # a report's directory has this name
 NEEDED_TIME = 'write snapshot_at = "2026-09-30T00:00:00Z" into it'
 BUILD = "build"  # kind of a workload that is only built
 BESIDE = ("sidecar", "init")  # roles of containers that are part of a replica
@@ -256,7 +255,8 @@ def build(
 ) -> tuple[Inventory, DataFrame]:
     """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
     typed, extras, problems = _typed(tables, place)
-    if not QUARTER.fullmatch(quarter):
+    # a report's directory has this name
+    if not re.fullmatch(r"(\w[\w .-]*)?", quarter):
         problems.append(frames.problem(MANIFEST, quarter, "a name such as 2026Q3"))
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
     if when is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from assess.config import Table as Table
 from assess.config import Values, data_path
-from assess.errors import PolicyError, first_line
+from assess.errors import PolicyError
 from assess.policy.problems import ANY, ROWS, WORDS, fitting, problems_of
 from assess.policy.targets import default_of
 
@@ -165,8 +165,7 @@ def _parse(path: Path) -> Values:
     # ValueError: not TOML, not UTF-8, or a number of thousands of digits
     except (ValueError, OSError, RecursionError) as error:
         raise PolicyError(
-            f"{path} is not a readable policy: {first_line(error)}",
-            hint="see `assess policy`",
+            f"{path} is not a readable policy: {error}", hint="see `assess policy`"
         ) from error
 
 
