@@ -38,6 +38,19 @@ def fleet(at=AT, **tables):
     return from_frames(rows, snapshot_at=at)
 
 
+WATCHED = [
+    {
+        "run_id": "r",
+        "source": "incidents",
+        "scope": "all",
+        "call": "read",
+        "status": "ok",
+        "window_start": "2020-01-01T00:00:00Z",
+        "window_end": AT,
+    }
+]
+
+
 def upgrade(number, day, host="h1", to="20.10.24", **more):
     row = {"activity_id": f"a{number}", "host_id": host, "kind": "engine_upgrade"}
     return {**row, "started_at": f"{day}T00:00:00Z", "to_version": to, **more}

@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import assess
 from assess.sources.deadline import Deadline
 from assess.sources.frames import FramesSource
 from assess.sources.hosts import to_batch
@@ -107,6 +109,27 @@ def test_data_of_a_store_and_of_a_volume(fleet):
     assert mounts["/data"]["data_like"] is True
     services = {row["names"][0].name: row for row in fleet.rows["services"]}
     assert services["mariadb"]["kind"] == "database"
+
+
+@pytest.mark.parametrize("listed", [None, []])
+def test_a_store_of_a_host_whose_file_systems_nobody_listed_may_have_its_own(
+    tmp_path, listed
+):
+    shutil.copytree(FIXTURES / "osquery" / "db-02", tmp_path / "db-02")
+    file = tmp_path / "db-02" / "mounts.json"
+    file.unlink() if listed is None else file.write_text("[]")
+    config = tmp_path / "assess.toml"
+    config.write_text(f'[[source]]\ntype = "osquery"\npath = "{tmp_path}"\n')
+    inventory = assess.collect(config, sources=["osquery"])
+    (mount,) = inventory["mounts"].to_dict("records")
+    assert (mount["destination"], mount["workload_id"]) == (
+        "/var/lib/mysql",
+        "db-02/mariadb.service",
+    )
+    assert pd.isna(mount["data_like"]) and pd.isna(mount["read_only"])
+    gates = assess.score_readiness(inventory, assess.load_policy()).details["gates"]
+    state = gates.set_index(["service_id", "gate"])["state"]
+    assert state["mariadb", "G7"] == "unknown"
 
 
 def test_an_empty_table_is_not_taken_for_none(fleet):

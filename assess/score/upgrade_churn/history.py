@@ -107,7 +107,8 @@ class History:
     a source recorded, by host and moment; ``seen``: those between two snapshots that follow each
     other; ``moved``: changes of images, likewise. ``hosts, services``: when the engine of a host,
     and all images of a service, were watched. ``incidents``: hosts (`NOWHERE`: nobody knows),
-    moments, and whether the host surely had it; ``looked``: when incidents were looked for.
+    moments, and whether the host surely had it; ``looked``: when incidents were looked for;
+    ``supposed``: when they may have been.
     """
 
     first: Sight | None = None
@@ -119,12 +120,14 @@ class History:
     services: Mapping[str, Spans] = field(default_factory=dict)
     incidents: frozenset[tuple[str, Timestamp, bool]] = frozenset()
     looked: Spans = ()
+    supposed: Spans = ()
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
         """Read the history in one snapshot: the changes that sources recorded up to then."""
         sight = sight_of(inventory)
         hosts = hosts_of(inventory)
+        looked, supposed = _looked(inventory, policy)
         recorded = {
             (move.host_id, move.after): move for move in _recorded(inventory, hosts)
         }
@@ -134,7 +137,8 @@ class History:
             recorded=recorded,
             hosts=_watched_hosts(inventory, recorded),
             incidents=frozenset(_incidents(inventory, hosts)),
-            looked=_looked(inventory, policy),
+            looked=looked,
+            supposed=supposed,
         )
 
     def __add__(self, later: History) -> History:
@@ -161,6 +165,7 @@ class History:
             services=_merged(self.services, services, later.services),
             incidents=self.incidents | later.incidents,
             looked=united(*self.looked, *later.looked),
+            supposed=united(*self.supposed, *later.supposed),
         )
 
     @property
@@ -348,11 +353,12 @@ def _incidents(
             yield place, moment, place in sure
 
 
-def _looked(inventory: Inventory, policy: Policy) -> Spans:
-    """Return the time in which incidents were recorded; without a known window, all time."""
+def _looked(inventory: Inventory, policy: Policy) -> tuple[Spans, Spans]:
+    """Return when incidents were recorded, and when they may have been: without a window, ever."""
     if not inventory.has("incidents"):
-        return ()
-    return watched_spans(inventory, policy) or ((LONG_AGO, inventory.snapshot_at),)
+        return (), ()
+    spans = watched_spans(inventory, policy)
+    return (spans, ()) if spans else ((), ((LONG_AGO, inventory.snapshot_at),))
 
 
 def _engines_between(

@@ -275,9 +275,9 @@ def upgrade_failures(
     """Count upgrades and failed upgrades, by line and over the fleet; those in ``broke`` failed."""
     # An upgrade failed if its status says so, or an incident or rollback on its host
     # followed. Where its host or that of the incident is unknown, or the moments are too
-    # vague to be surely within the window, the upgrade only may have failed. An upgrade
-    # whose window, from its earliest moment, is not over or was not watched counts only if
-    # it failed.
+    # vague to be surely within the window, the upgrade only may have failed; so, too, where
+    # no coverage says that somebody looked. An upgrade whose window, from its earliest
+    # moment, is not over or was not watched counts only if it failed.
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = any_of(policy["churn"]["failed_words"])
     moments = incident_moments(history)
@@ -300,14 +300,17 @@ def upgrade_failures(
             or _any_in(incidents, surely)
             or any(holds((surely,), back) for back in backs)
         )
+        whole = (move.after, move.after + window)
+        is_watched = holds(history.looked, whole)
         may_have_failed = (
             failed
+            or not is_watched
             or move.host_id == NOWHERE
             or _any_in(incidents, perhaps)
             or any(_any_in(those, perhaps) for those in unplaced)
             or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in near)
         )
-        if failed or holds(history.looked, (move.after, move.after + window)):
+        if failed or is_watched or holds(history.supposed, whole):
             # of an unknown version nobody knows the line
             line = move.step.line if move.step.now else POOL
             for name in {POOL, line or POOL}:

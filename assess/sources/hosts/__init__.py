@@ -67,7 +67,7 @@ class PlainHost:
     marks: Words = ()  # machine id, serial, address; empty where unknown
     units: list[SystemUnit] | None = None
     packages: dict[str, Package] | None = None  # those `is_of_interest`
-    # file systems: path, type, size, read-only
+    # file systems: path, type, size, read-only; empty where not listed, as every host has one
     mounted: Rows = field(default_factory=list)
     host_id: str = ""
 
@@ -158,17 +158,18 @@ def stores_of(unit: SystemUnit) -> list[Texts]:
 def to_mounts(host: PlainHost, unit: SystemUnit) -> Rows:
     """Return the mounts: file systems of their own that hold the data of a store."""
     paths = [store["data_path"] for store in stores_of(unit) if store["data_path"]]
+    disks = host.mounted or [{"path": path} for path in paths]  # each may be one
     return [
         {
             "workload_id": f"{host.host_id}/{unit.name}",
             "destination": disk["path"],
-            "type": disk["type"],
+            "type": disk.get("type"),
             "source_class": "host-path",
-            "read_only": disk["read_only"],
-            "size_bytes": disk["size"],
-            "data_like": True,
+            "read_only": disk.get("read_only"),
+            "size_bytes": disk.get("size"),
+            "data_like": bool(host.mounted) or None,
         }
-        for disk in host.mounted
+        for disk in disks
         if any(_holds(disk["path"], path) for path in paths)
     ]
 

@@ -9,6 +9,8 @@ import pytest
 from churn_fleet import (
     AT,
     POLICY,
+    THREE,
+    WATCHED,
     YEARLY,
     failures,
     fleet,
@@ -54,8 +56,29 @@ def test_who_hides_the_host_of_an_incident_makes_no_upgrade_fail_for_sure():
     for host in ("h1", None):
         row = incident(1, "2025-03-05", service_id="shop", host_id=host)
         frames = {"activities": upgrades, "hosts": hosts, "workloads": replicas}
+        frames["coverage"] = WATCHED
         told[host] = failures(fleet(**frames, incidents=[row]))[""]
     assert told == {"h1": (3, 1, 1), None: (3, 0, 3)}
+
+
+@pytest.mark.parametrize("hidden", ["status", "window_start", "row"])
+def test_an_upgrade_may_have_failed_where_no_coverage_says_who_looked(hidden):
+    """Whoever hides the incidents, or that somebody looked for them, moves no end inwards."""
+    told = [incident(1, "2025-03-05", host_id="h1")]
+    lost = [] if hidden == "row" else [{**WATCHED[0], hidden: None}]
+    if hidden == "status":
+        lost[0]["status"] = "denied"
+    known = fleet(activities=YEARLY, incidents=told, coverage=WATCHED)
+    assert failures(known)[""] == (3, 1, 1)
+    coverage = known.replace(coverage=pd.DataFrame(lost))["coverage"]
+    for rows in (known["incidents"], known["incidents"].iloc[:0]):
+        vague = known.replace(coverage=coverage, incidents=rows)
+        n, k, most = failures(vague)[""]
+        assert (n, k, most) == (3, len(rows), 3)
+        before, after = (only(each) for each in (known, vague))
+        for name in THREE:
+            assert after[f"{name}_lo"] <= before[f"{name}_lo"], name
+            assert after[f"{name}_hi"] >= before[f"{name}_hi"], name
 
 
 def test_an_upgrade_whose_week_is_not_over_waits():
@@ -101,7 +124,8 @@ def test_versions_of_two_snapshots_are_compared(before, after, upgrades):
 def test_an_upgrade_that_was_rolled_back_has_failed():
     back = {**upgrade(4, "2025-03-03", to="20.10.5"), "from_version": "20.10.24"}
     told = [incident(1, "2024-01-01")]
-    assert failures(fleet(activities=[*YEARLY, back], incidents=told))[""] == (3, 1, 1)
+    frames = {"activities": [*YEARLY, back], "incidents": told, "coverage": WATCHED}
+    assert failures(fleet(**frames))[""] == (3, 1, 1)
 
 
 @pytest.mark.parametrize("column", ["host_id", "to_version"])
@@ -136,7 +160,8 @@ def test_an_upgrade_whose_moment_nobody_saw_may_have_failed():
     earlier = fleet(at="2026-03-31T00:00:00Z", engines=before)
     quiet, loud = (
         score(
-            fleet(incidents=[incident(1, day, host_id="h1")]), previous=earlier
+            fleet(incidents=[incident(1, day, host_id="h1")], coverage=WATCHED),
+            previous=earlier,
         ).frame.loc["shop"]
         for day in ("2026-01-01", "2026-06-01")
     )
