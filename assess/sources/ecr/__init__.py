@@ -48,6 +48,7 @@ MANIFESTS_AT_ONCE = 100  # that AWS takes in one call
 UNMENTIONED_SCANS = 5
 PULLS = "reading indexes counts as a pull of them for ECR; manifests = false leaves them unread"
 _ONE_PAGE = {"MaxItems": 1, "PageSize": 1}  # the counts are in each page
+_UNLISTED = "images of repositories that are in no list are left out: list them all"
 _NO_DIGEST = "sha256:" + 64 * "0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -302,8 +303,8 @@ def _add_findings_of_indexes(rows: Keyed, repository: Repository) -> None:
         ]
         for severity in SEVERITIES:
             column = f"vuln_{severity}_n"
-            counts = [part[column] for part in parts if part.get(column) is not None]
-            if counts and len(counts) == len(parts):
+            counts = [part.get(column) for part in parts]
+            if counts and None not in counts:
                 rows[digest].setdefault(column, max(counts))
 
 
@@ -337,6 +338,8 @@ def get_all(place: Place) -> Answers:
     images = place.ask_each("ecr", "describe_images", "imageDetails", *each, **params)
     images = images or []
     described = place.call("ecr", "describe_images").row
+    if names and {text(image, "repositoryName") for image in images} - {*names}:
+        place.call("ecr", "describe_repositories").status("partial", _UNLISTED)
     # Policies go by age: in a dump, the age at the time of the dump.
     age = timedelta(hours=described.get("age_hours", 0))
     is_read = place.options.get("manifests", True)

@@ -25,6 +25,7 @@ _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
 # A domain that only a deployment knows: http://orders.${Domain}:8080
 _OPEN_DOMAIN = re.compile(r"\.\$\{[\w:.]+\}(?=[:/\s]|$)")
+_SCALER = "AWS::ApplicationAutoScaling::ScalableTarget"
 _HASH = re.compile(r"(?<=[a-z])[0-9A-F]{8}$")  # that CDK puts behind a logical id
 _SAYS_NOTHING = ("", "ecs", "fargate")  # logical ids of services, without that word
 # Of what people named, which are no words of CloudFormation.
@@ -235,6 +236,7 @@ def _services(template: Template) -> Iterator[Row]:
         name: _named(_as_api(properties), "family", "")
         for name, properties in template.of_type(_DEFINITION)
     }
+    scalers = {_mentioned(s, "ResourceId"): s for _, s in template.of_type(_SCALER)}
     for name, properties in template.of_type(_SERVICE):
         raw = _as_api(properties)
         registries = [
@@ -246,13 +248,16 @@ def _services(template: Template) -> Iterator[Row]:
         otherwise = family or name if stem.lower() in _SAYS_NOTHING else stem
         connected = [raw.get("serviceConnectConfiguration")]
         connected.append({"services": [{"discoveryName": host} for host in hosts]})
+        scaler = table(scalers.get(name))
         yield {
+            "desiredCount": scaler.get("MinCapacity"),
+            **scaler,
             **raw,
             "serviceName": _named(raw, "serviceName", otherwise),
             "serviceArn": f"${{{name}}}",
             "clusterArn": _mentioned(raw, "cluster") or text(raw, "cluster"),
             "deployments": [{"serviceConnectConfiguration": part} for part in connected],
-            "public": is_public and bool(dicts(raw, "loadBalancers")),
+            "public": (is_public and bool(dicts(raw, "loadBalancers"))) or None,
         }
 
 
@@ -270,9 +275,9 @@ def _named(raw: Row, key: str, otherwise: str) -> str:
 
 
 def _mentioned(raw: Row, key: str) -> str:
-    """Return the resource that a value mentions; empty where it mentions none."""
-    found = _MENTION.search(text(raw, key))
-    return found[1].partition(".")[0] if found else ""
+    """Return the resource that a value mentions last; empty where it mentions none."""
+    found = _MENTION.findall(text(raw, key))
+    return found[-1].partition(".")[0] if found else ""
 
 
 def _as_api(value: Any, key: str = "") -> Any:
