@@ -250,22 +250,20 @@ def _fates(repository: Repository, answers: Answers) -> Mapping[str, bool | None
     # A count rule needs all images, and an age rule a time.
     if not answers.is_complete or answers.seen_at is None:
         return {}
-    images = [to_lifecycle(digest, image) for digest, image in repository.images.items()]
+    images = [
+        Image(
+            digest=digest,
+            tags=_tags(image),
+            storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
+            **picked(image, "ecr lifecycle"),
+        )
+        for digest, image in repository.images.items()
+    ]
     children = {
         digest: frozenset(index.children) if index else None
         for digest, index in repository.indexes.items()
     }
     return would_expire(rules, images, children, answers.seen_at)
-
-
-def to_lifecycle(digest: str, image: Row) -> Image:
-    """Return what a lifecycle policy reads of an image."""
-    return Image(
-        digest=digest,
-        tags=_tags(image),
-        storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
-        **picked(image, "ecr lifecycle"),
-    )
 
 
 def _mark_signed(rows: Keyed, repository: Repository, *, is_complete: bool) -> None:
@@ -335,8 +333,8 @@ def get_all(place: Place) -> Answers:
     each = ("repositoryName", names)
     # ECR leaves archived images out by default.
     params: Row = {"filter": {"imageStatus": "ANY"}}
-    images = place.ask_each("ecr", "describe_images", "imageDetails", *each, **params)
-    images = images or []
+    listing = ("ecr", "describe_images", "imageDetails")
+    images = place.ask_each(*listing, *each, **params) or []
     described = place.call("ecr", "describe_images").row
     if names and {text(image, "repositoryName") for image in images} - {*names}:
         place.call("ecr", "describe_repositories").status("partial", _UNLISTED)

@@ -230,7 +230,7 @@ def _definitions(template: Template) -> Iterator[Row]:
 
 def _services(template: Template) -> Iterator[Row]:
     discovery = dict(template.of_type("AWS::ServiceDiscovery::Service"))
-    balancers = [balancer for _, balancer in template.of_type(_BALANCER)]
+    balancers = dict(template.of_type(_BALANCER)).values()
     is_public = any(b.get("Scheme", _OUTSIDE) == _OUTSIDE for b in balancers)
     families = {
         name: _named(_as_api(properties), "family", "")
@@ -239,10 +239,10 @@ def _services(template: Template) -> Iterator[Row]:
     scalers = {_mentioned(s, "ResourceId"): s for _, s in template.of_type(_SCALER)}
     for name, properties in template.of_type(_SERVICE):
         raw = _as_api(properties)
-        registries = [
-            _mentioned(r, "registryArn") for r in dicts(raw, "serviceRegistries")
+        hosts = [
+            text(discovery.get(_mentioned(registry, "registryArn")), "Name")
+            for registry in dicts(raw, "serviceRegistries")
         ]
-        hosts = [text(discovery.get(registry), "Name") for registry in registries]
         stem = stem_of(name, "Service")
         family = families.pop(_mentioned(raw, "taskDefinition"), "")
         otherwise = family or name if stem.lower() in _SAYS_NOTHING else stem

@@ -215,8 +215,7 @@ def _take(
         others_n += len(edges) + len(changes)
     lose(call, lost)
     is_open = call.is_open
-    lists = [dig(value, key) for value in values for key in tool.lists]
-    has_list = any(isinstance(entries, list) for entries in lists)
+    has_list = any(isinstance(dig(v, key), list) for v in values for key in tool.lists)
     if is_open and values and not (others_n or incidents or has_list):
         hint = f"it holds no incidents as {tool.name} writes them"
         call.status("parse_error", hint)

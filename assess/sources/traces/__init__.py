@@ -181,8 +181,7 @@ def _read(asked: Asked) -> Rows:
     """Read the links of files; of service graphs, failures are in a file of their own."""
     links = []
     spans = []
-    dumps = each_dump(asked, name="graph", empty=_EMPTY)
-    for file, call in dumps:
+    for file, call in each_dump(asked, name="graph", empty=_EMPTY):
         with call:
             values = read_json(file, call.row)
             if of_traces := spans_in(values):
