@@ -301,7 +301,7 @@ def _add_findings_of_indexes(rows: Keyed, repository: Repository) -> None:
         ]
         for severity in SEVERITIES:
             column = f"vuln_{severity}_n"
-            counts = [part.get(column) for part in parts]
+            counts: list[Any] = [part.get(column) for part in parts]
             if counts and None not in counts:
                 rows[digest].setdefault(column, max(counts))
 

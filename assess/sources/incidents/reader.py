@@ -224,8 +224,9 @@ class Reader:
         """Return the time of acknowledgement, from a time or from seconds since the opening."""
         when = self._time(cells, "acked_at")[0]
         seconds = self._seconds(cells, "acked_after")[0]
-        is_read = when is None and seconds
-        return opened + timedelta(seconds=seconds) if is_read else when
+        if when is None and seconds:
+            return opened + timedelta(seconds=seconds)
+        return when
 
     def _end(self, cells: Cells, opened: datetime) -> Row:
         """Return the end, the time to resolve, and the field that they come from."""

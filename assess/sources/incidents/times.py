@@ -133,7 +133,7 @@ def _of_words(text: str) -> datetime | None:
     month = lookup("incidents/months", "word", "month").get(word.casefold())
     if not month:
         return None
-    date = _date([day, month, year], "dmy")
+    date = _date((day, month, year), "dmy")
     return _at(date, rest)
 
 
