@@ -149,7 +149,7 @@ BUDGETS = {
     "policy": 650,  # targets are checked word by word
     "reference": 1227,  # other names of products, one a line; took 9 of core
     "sources": 2712,  # options of a Java machine; mounts in the form of pods, once; took 2 of deploys
-    "sources/aws": 416,
+    "sources/aws": 419,  # files of calls that no source reads; took 3 of managed
     "sources/answers": 1232,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
     "sources/builds": 379,  # what is installed, and where it runs; took 3 of policy
@@ -166,7 +166,7 @@ BUDGETS = {
     "sources/incidents": 1130,  # of a tool that nobody names, and of any other; raw tables of DevLake
     "sources/joining": 997,  # what sources contradict each other in; steps have names
     "sources/kubernetes": 1694,  # what K3s is given
-    "sources/managed": 733,
+    "sources/managed": 730,
     "sources/marathon": 516,
     "sources/nomad": 550,  # tasks that end before the others
     "sources/registry": 611,
