@@ -1139,6 +1139,7 @@ def test_an_upgrade_that_broke_what_is_still_in_use_counts_without_an_incident(
         "workloads": [workload],
         "activities": [upgraded | {"from_version": was}],
         "incidents": [{"incident_id": "i", "opened_at": "2026-02-01", "host_id": "x"}],
+        "coverage": [WATCHED],
     }
     tables = {name: pd.DataFrame(rows) for name, rows in frames.items()}
     known = from_frames(tables, snapshot_at="2026-09-30")

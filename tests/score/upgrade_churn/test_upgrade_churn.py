@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from churn_fleet import AT, POLICY, THREE, YEARLY, fleet, incident, only, score, upgrade
+from churn_fleet import (
+    AT,
+    POLICY,
+    THREE,
+    WATCHED,
+    YEARLY,
+    fleet,
+    incident,
+    only,
+    score,
+    upgrade,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,8 +88,10 @@ def test_failures_hours_and_score_by_hand():
 
 
 def test_an_incident_that_nobody_placed_counts_only_above():
-    clear = only(fleet(activities=YEARLY, incidents=[incident(1, "2024-01-01")]))
-    vague = only(fleet(activities=YEARLY, incidents=[incident(1, "2025-03-05")]))
+    clear, vague = (
+        only(fleet(activities=YEARLY, incidents=[incident(1, day)], coverage=WATCHED))
+        for day in ("2024-01-01", "2025-03-05")
+    )
     assert vague["failures_per_year"] == clear["failures_per_year"]
     assert vague["failures_per_year_hi"] > clear["failures_per_year_hi"]
 
