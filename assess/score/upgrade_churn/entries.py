@@ -28,14 +28,12 @@ _FACTS = ("last", "locked", "held")
 _KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
 _TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
 _PAIR = r"(?s)^([^=]*)=?(.*)$"
-_DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
-_OF_SETTINGS = [*IDS, "version", "host_network", "repository", "tag", "package_sources"]
+_OWN = [*_KEPT, "version", "host_network", "tag", "package_sources", "is_base_seen"]
 
 
-def packages_of(workloads: DataFrame) -> DataFrame:
+def packages_of(built: DataFrame) -> DataFrame:
     """Return a row for each package source of each build; that of its base names no host."""
-    built = workloads[workloads["is_build"].eq(True)]
     builds = built[[*_KEPT, "tag", "package_sources"]]
     builds = builds.astype(object).where(builds.notna(), None)
     rows = [row for build in builds.to_dict("records") for row in _sources_of(build)]
@@ -97,12 +95,10 @@ def _keeps(host: str, system: str | None) -> bool:
 def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
     """Return a row for each setting in a column, and for each that a workload has of its own."""
     component = "kubelet" if column == "kubelet_flags" else "engine"
-    of_host = workloads[_OF_SETTINGS].assign(
-        component=component, setting=workloads[column]
-    )
+    of_host = workloads[_OWN].assign(component=component, setting=workloads[column])
     own = workloads["settings"].astype("string")
     program = value_of(own, "program").fillna(POD)
-    of_workload = workloads[_OF_SETTINGS].assign(component=program, setting=own)
+    of_workload = workloads[_OWN].assign(component=program, setting=own)
     table = pd.concat([of_host, of_workload], ignore_index=True)
     table["keeps_cloud"] = has_setting(table["setting"], _KEEPS_CLOUD)
     table["tolerates_control_plane"] = has_setting(table["setting"], _TOLERATES)
@@ -110,10 +106,8 @@ def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
     table = table.explode("setting").dropna(subset="setting")
     parts = table["setting"].str.strip().str.extract(_PAIR)
     table = table.assign(flag=parts[0], value=parts[1])
-    labels = table["flag"].astype("string").str.extract(_DOMAIN)
     return table.assign(
-        label_domain=labels[0].fillna(""),
-        cloud=table["value"].where(table["flag"] == "cloud-provider", ""),
+        label_domain=table["flag"].str.split("/").str[0],
         family=table["value"].str.rsplit(".", n=1).str[0],
         option=table["value"].str.split("=").str[0],
         gate=[_fate_of(target, *pair) for pair in cells(table, "flag", "value")],

@@ -112,7 +112,11 @@ def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     release = table["base_os"].where(is_on).str.split().str[-1]
     version = release.fillna(entries.value_of(table["settings"], product))
     known = table.assign(version=version)[version.notna()]
-    table = flags_of(known, product, target)
+    return on_bases(flags_of(known, product, target))
+
+
+def on_bases(table: DataFrame) -> DataFrame:
+    """Return the settings of builds, and whether each build reads the lists of its base alone."""
     brings = _each(reference.base_lists, table, "repository", "tag").astype(bool)
     # nobody knows what lists another image has
     brings |= ~table["repository"].str.startswith("library/")
