@@ -112,7 +112,9 @@ def no_such(
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of the message of an error."""
+    """Return the first line of the message of an error, in words where Python has a code."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8; save it as UTF-8"
     return str(error).partition("\n")[0]
 
 

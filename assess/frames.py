@@ -168,13 +168,15 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> DataFrame:
     # spreadsheets write a byte-order mark before UTF-8
     with file.open(newline="", encoding="utf-8-sig") as handle:
         try:
-            header, *rows = csv.reader(handle, strict=True)
+            # the reader returns an empty list for a blank line
+            rows = list(filter(None, csv.reader(handle, strict=True)))
         except csv.Error as error:
             raise ValueError(str(error)) from error
+    if not rows:
+        raise ValueError("it is empty")
+    header = rows.pop(0)
     if len(set(header)) < len(header):
         raise ValueError("a column occurs twice")
-    # the reader of csv returns an empty list for a blank line
-    rows = [row for row in rows if row]
     refuse_many(len(rows), most_rows, "rows")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):

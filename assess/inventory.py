@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -254,6 +255,9 @@ def build(
 ) -> tuple[Inventory, DataFrame]:
     """Type and check tables; without ``snapshot_at``, the newest time in them is used."""
     typed, extras, problems = _typed(tables, place)
+    # a report's directory has this name
+    if not re.fullmatch(r"(\w[\w .-]*)?", quarter):
+        problems.append(frames.problem(MANIFEST, quarter, "a name such as 2026Q3"))
     when = _newest_time(typed) if snapshot_at is None else utc(snapshot_at)
     if when is None:
         # listed beside the other problems: who mends them one by one runs it many times

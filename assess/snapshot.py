@@ -134,7 +134,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             raise ValueError("sha256 is no table")
     except (ValueError, RecursionError, AssessError) as error:
         raise AssessError(
-            f"{file} cannot be read: {error}", hint="mend or rewrite it"
+            f"{file} cannot be read: {first_line(error)}", hint="mend or rewrite it"
         ) from error
     version = manifest.get("schema_version", frames.SCHEMA_VERSION)
     if version is True or version != frames.SCHEMA_VERSION:

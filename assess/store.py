@@ -5,6 +5,7 @@ may read.
 """
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Collection, Iterator
@@ -70,6 +71,9 @@ def refuse_taken(target: Path, *, is_replacing: bool = False) -> None:
             f"{target} is there already, and a snapshot is never written over",
             hint="name another directory, or replace this snapshot with --force",
         )
+    home = next(filter(Path.exists, target.absolute().parents))
+    if not os.access(f"{home}/", os.W_OK):
+        raise not_written(target, OSError(0, f"{home} is no directory to write to"))
 
 
 def _take_place(new: Path, target: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_required_column_that_a_file_lacks_is_told_once(snapshot):
         ("service_id,tier\na,1,2\nb,2,3\n", "row 1 has 3 cells"),
         ('service_id,owner\na,"half', "unexpected end of data"),
         ("service_id,service_id\na,b\n", "occurs twice"),
-        ("", "cannot be read"),
+        ("", "cannot be read: it is empty"),
     ],
 )
 def test_a_csv_that_was_half_written(snapshot, text, told):
@@ -122,7 +122,9 @@ def test_a_csv_that_was_half_written(snapshot, text, told):
 def test_a_csv_that_is_not_text(tmp_path, snapshot):
     path = snapshot()
     (path / "services.csv").write_bytes(b"service_id\n\xff\xfe\n")
-    with pytest.raises(DataError, match="services"):
+    with pytest.raises(
+        DataError, match=r"services.*byte 11 is not UTF-8; save it as UTF-8"
+    ):
         load(path)
 
 
@@ -487,3 +489,10 @@ def test_whatever_a_manifest_holds_is_used_or_refused(tmp_path_factory, tree):
             with contextlib.suppress(AssessError):
                 ask(path)
         store.snapshots(path.parent)
+
+
+@pytest.mark.parametrize("quarter", ["../../x", "/tmp/x", "..", ".hidden", "a\\nb"])
+def test_a_quarter_is_the_name_of_a_directory(snapshot, quarter):
+    path = snapshot(f'{MANIFEST}quarter = "{quarter}"', services="service_id\na\n")
+    with pytest.raises(DataError, match="a name such as 2026Q3"):
+        load(path)

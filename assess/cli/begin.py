@@ -24,8 +24,7 @@ from assess.cli.command import (
     records,
 )
 from assess.cli.messages import next_step, note
-from assess.errors import AssessError
-from assess.writing import write_beside
+from assess.writing import not_written, write_beside
 
 AWS_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
@@ -69,10 +68,7 @@ def init(directory: Path) -> None:
         for folder in (directory / "data" / "snapshots", directory / "reports"):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AssessError(
-            f"{error.filename or directory} cannot be written: {error.strerror}",
-            hint="name a directory of your own: assess init DIR",
-        ) from error
+        raise not_written(error.filename or directory, error) from error
     tables = [*_engines(), *_declarations(directory), *_aws(), *_clusters()]
     files = {
         "assess.toml": _configuration(tables),

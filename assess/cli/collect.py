@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 
 from assess.cli.command import FILE, SNAPSHOTS, Output, command, output_options, together
 from assess.cli.messages import QUIET, level, next_step, note, progress, say
-from assess.errors import with_nearest
+from assess.errors import RequestError, no_such
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -99,10 +100,12 @@ def collect(
     from assess.sources import Interrupted
     from assess.sources import collect as collect_all
 
-    if place and s3.is_s3(place):
-        # before the collection: minutes of work must not end in a refusal
+    now = datetime.now(UTC)
+    place = place or str(SNAPSHOTS / f"{now:%Y-%m-%d}")
+    # before the collection: minutes of work must not end in a refusal
+    if s3.is_s3(place):
         s3.refuse_taken(place)
-    elif place:
+    else:
         store.refuse_taken(Path(place), is_replacing=force)
     try:
         inventory = collect_all(
@@ -112,6 +115,7 @@ def collect(
             strict=strict,
             progress=progress(),
             previous=None if fresh else _earlier(previous, place),
+            now=now,
         )
     except Interrupted as interrupt:
         if interrupt.inventory is not None:
@@ -135,13 +139,12 @@ def _config(file: Path | None) -> Config:
     return config
 
 
-def _save(inventory: Inventory, place: str | None, *, is_replacing: bool) -> None:
+def _save(inventory: Inventory, place: str, *, is_replacing: bool) -> None:
     if level() > QUIET:
         for row in _gaps(inventory["coverage"]).itertuples():
             hint = f"; {row.hint}" if isinstance(row.hint, str) and row.hint else ""
             say(str(row.status), f"{row.source} {row.scope}, {row.call}{hint}")
-    target = place or str(SNAPSHOTS / f"{inventory.snapshot_at:%Y-%m-%d}")
-    written = _write(inventory, target, is_replacing=is_replacing)
+    written = _write(inventory, place, is_replacing=is_replacing)
     click.echo(written)
     tables = inventory.tables.items()
     note(", ".join(f"{name} {len(table)}" for name, table in tables if len(table)))
@@ -157,16 +160,16 @@ def _write(inventory: Inventory, place: str, *, is_replacing: bool) -> str:
         return s3.push(store.write_snapshot(inventory, Path(name) / "snapshot"), place)
 
 
-def _earlier(reference: str | None, place: str | None) -> Inventory | None:
+def _earlier(reference: str | None, place: str) -> Inventory | None:
     """Load the snapshot to carry forward; None without one."""
     from assess import s3, store
     from assess.snapshot import load
 
     if reference:
         return load(store.resolve(reference))
-    if place and s3.is_s3(place):
+    if s3.is_s3(place):
         return None  # downloading a whole bucket must be asked for, with --previous
-    beside = Path(place).absolute().parent if place else SNAPSHOTS
+    beside = Path(place).absolute().parent
     if not beside.is_dir():
         return None
     with store.quiet():  # broken snapshots in the directory do not matter here
@@ -276,8 +279,7 @@ def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output)
         return
     known = source_types()
     if type_ and type_ not in known:
-        message = with_nearest(f"there is no source {type_!r}", type_, known)
-        raise click.UsageError(f"{message}; sources: {', '.join(known)}")
+        raise no_such("source", type_, known, RequestError)
     chosen = {type_: known[type_]} if type_ else known
     rows = [
         (s.type, ", ".join(s.options), ", ".join(s.fills), s.needs, s.dump, s.origin)

@@ -20,7 +20,7 @@ from assess.cli.command import (
     snapshot,
 )
 from assess.cli.messages import next_step, note, verbosity
-from assess.errors import counted, with_nearest
+from assess.errors import RequestError, counted, no_such, with_nearest
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Timestamp
@@ -208,9 +208,7 @@ def frames(frame: str | None, *, out: Output) -> None:
     if frame:
         table = table[table["frame"] == frame]
         if table.empty:
-            names = ", ".join(dictionary.names())
-            message = with_nearest(f"no frame {frame!r}", frame, dictionary.names())
-            raise click.UsageError(f"{message}; frames: {names}")
+            raise no_such("frame", frame, dictionary.names(), RequestError)
     out.table(table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,8 +133,6 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
     ASSESS_FACTS (by default in your user data) and every command uses them from then on. An empty
     ASSESS_FACTS uses only the bundled facts. No other command uses the network for facts.
     """
-    import datetime
-
     import pandas as pd
 
     from assess import reference
@@ -147,7 +146,7 @@ def facts(table: str | None, *, place: str | None, out: Output) -> None:
         out.table(reference.table(table))
         return
     listed = reference.tables()
-    today = pd.Timestamp(datetime.datetime.now(datetime.UTC).date())
+    today = pd.Timestamp(datetime.now(UTC).date())
     age = (today - pd.to_datetime(listed["compiled_on"])).dt.days
     listed.insert(listed.columns.get_loc("compiled_on") + 1, "age_days", age)
     listed["asked"] = [_asked(name) for name in listed.index]
@@ -176,8 +175,6 @@ def _asked(table: str) -> int:
 
 def _update_facts(place: str | None) -> pd.DataFrame:
     """Fetch every product, write the answers, and return what changed."""
-    import datetime
-
     from assess.reference import update
     from assess.reference.tables import newer
     from assess.sources.http import HttpError
@@ -200,7 +197,7 @@ def _update_facts(place: str | None) -> pd.DataFrame:
             "nothing was updated",
             hint=f"save {update.ADDRESS}/<product> as <product>.json and pass the directory with --from",
         )
-    today = datetime.datetime.now(datetime.UTC).date()
+    today = datetime.now(UTC).date()
     made, changes = update.refreshed(answers, today)
     update.write(newer(), made, today)
     note(f"{len(answers)} products, {len(changes)} changes, in {newer()}")

@@ -143,6 +143,23 @@ def test_nothing_is_asked_where_a_snapshot_would_be_written_over(call, config, t
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["services.csv"]
 
 
+def test_nothing_is_asked_where_the_snapshot_of_the_day_is_there(call, config, tmp_path):
+    config(GOOD)
+    place = tmp_path / call("collect").stdout.strip()
+    config(DEAD)
+    result = call("collect", code=1)
+    assert "never written over" in result.stderr
+    assert "docker" not in result.stderr
+    assert any(place.iterdir())
+
+
+def test_nothing_is_asked_where_nothing_can_be_written(call, config, tmp_path):
+    config(DEAD)
+    result = call("collect", "-o", "assess.toml/out", code=1)
+    assert "assess.toml is no directory to write to" in result.stderr
+    assert "docker" not in result.stderr
+
+
 MANY = [("ecs", "x", f"call-{number}", "ok", None) for number in range(9)]
 
 

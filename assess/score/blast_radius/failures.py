@@ -82,11 +82,10 @@ def observed_failures(
     # the same time reaches it, too: the cause is unclear.
     names = _other_names(inventory, topology.services)
     table = events(inventory)
-    named = [
-        _element(kind, name, names)
-        for kind, name in zip(table["element_kind"], table["element"], strict=True)
-    ]
-    table["key"] = Series(named, index=table.index, dtype="object")
+    kind = table["element_kind"]
+    renamed = table["element"].map(lambda name: names.get(name, name))
+    element = table["element"].mask(kind.eq("service"), renamed)
+    table["key"] = Series([*zip(kind, element, strict=True)], table.index, dtype="object")
     table = _merge_overlapping(table[table["key"].isin(topology.elements)])
     known_n = len(table)
     most = int(policy["blast_radius"]["failures_most"])
@@ -211,12 +210,6 @@ def _among(services: pd.Index, named: list[str]) -> Booleans:
     found = np.zeros(len(services), bool)
     found[np.setdiff1d(services.get_indexer(named), -1)] = True
     return found
-
-
-def _element(kind: str, name: str, names: Mapping[str, str]) -> Element:
-    """Return an element by its kind and name; aliases of services become their id."""
-    known = names if kind == "service" else {}
-    return kind, known.get(name, name)
 
 
 def _other_names(inventory: Inventory, services: pd.Index) -> dict[str, str]:

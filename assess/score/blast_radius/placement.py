@@ -33,14 +33,11 @@ def topology_fields(
 ) -> dict[str, Any]:
     """Return ``elements, placement, direct, frozen`` of a fleet; see `topology.Topology`."""
     placed = placement(inventory, policy)
-    elements = _elements(inventory, services, outside, placed)
-    table = elements.to_frame(index=False)
-    infrastructure = table[table["element_kind"].isin(INFRASTRUCTURE)]
     share = inventory.by_service["min_healthy_pct"]
     return {
-        "elements": elements,
+        "elements": _elements(inventory, services, outside, placed),
         "placement": placed,
-        "direct": direct_impact(placed, share, infrastructure),
+        "direct": direct_impact(placed, share),
         "frozen": frozen(inventory, policy),
         "unlooked": _unlooked(inventory),
     }
@@ -175,8 +172,9 @@ def on_bases(inventory: Inventory, replicas: DataFrame) -> DataFrame:
 def on_volumes(inventory: Inventory, replicas: DataFrame) -> DataFrame:
     """List replicas by the volumes (``element``) that several services mount; NA may be any of them."""
     mounts = inventory["mounts"].rename(columns={"volume_id": "element"})
-    kind = mounts["source_class"]
-    is_vague = kind.isna() | kind.eq("named-volume")
+    is_vague = (
+        mounts["source_class"].astype("str").fillna("named-volume").eq("named-volume")
+    )
     is_shown = mounts["element"].notna() | is_vague
     mounts = mounts.loc[is_shown, ["workload_id", "element"]].drop_duplicates()
     rows = replicas.merge(mounts)
@@ -212,16 +210,14 @@ def is_running(replicas: DataFrame) -> Series:
     return surely(replicas["state"].eq(RUNNING))
 
 
-def direct_impact(
-    placement: DataFrame, min_healthy_pct: Series, elements: DataFrame
-) -> dict[str, DataFrame]:
+def direct_impact(placement: DataFrame, min_healthy_pct: Series) -> dict[str, DataFrame]:
     """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly, sorted.
 
     A service fails where fewer replicas live on than it needs. A replica of unknown state is not
     live at the point. At worst exactly those live that stand on the element that fails: they raise
-    the need, and are lost. At best exactly the others live. A replica that may stand on any of the
-    ``elements`` of a kind stands on the one that fails only at worst. Services of unknown place are
-    left out.
+    the need, and are lost. At best exactly the others live. A replica that may stand on any element
+    of a kind stands on the one that fails only at worst; a service that each of them takes down then
+    has one row for all, with ``element`` NA. Services of unknown place are left out.
     """
     runs = is_running(placement)
     perhaps = placement["state"].isna()
@@ -230,9 +226,9 @@ def direct_impact(
     every = live.drop_duplicates("workload_id").groupby("service_id")[counted].sum()
     on = live.groupby(PAIR, dropna=False)[counted].sum().reset_index()
     known = on[on["element"].notna()]
-    anywhere = on[on["element"].isna()].drop(columns="element")
-    wide = pd.concat([known, anywhere.merge(elements, on="element_kind")])
-    wide = wide.groupby(PAIR)[counted].sum().reset_index()
+    anywhere = on[on["element"].isna()]
+    more = known[PAIR].merge(anywhere.drop(columns="element"))
+    wide = pd.concat([known, more]).groupby(PAIR)[counted].sum().reset_index()
 
     def down(table: DataFrame, *, best: bool, worst: bool) -> DataFrame:
         service = table["service_id"]
@@ -247,8 +243,11 @@ def direct_impact(
         is_down = runs_any & (live - table["running"].to_numpy() < need)
         return table.loc[is_down, PAIR].sort_values(PAIR, ignore_index=True)
 
+    # a row for every pair would make these as many as services times elements
+    always = down(anywhere, best=False, worst=True)
+    sometimes = wide.merge(always[PAIR[::2]], how="left_anti")
     return {
         "lo": down(known, best=True, worst=False),
         "point": down(known, best=False, worst=False),
-        "hi": down(wide, best=False, worst=True),
+        "hi": pd.concat([down(sometimes, best=False, worst=True), always]),
     }

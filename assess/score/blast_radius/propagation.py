@@ -244,9 +244,12 @@ def _widened(
 ) -> Impact:
     """Widen the interval of one failure by what may stand on each element."""
     placed = topology.initial_failures
-    # the sets of the levels contain each other: as many are the same
+    n = len(topology.nodes)
+    # the sets of the levels contain each other, and only the last has extra nodes: as many are the
+    # same
     least, usual, most = (
-        np.bincount(placed[level][0], minlength=len(drawn)) for level in placed
+        np.bincount(element, np.where(node < n, 1, n), len(drawn))
+        for element, node in placed.values()
     )
     element, node = placed["hi"]
     is_wider = most > usual
@@ -307,8 +310,7 @@ def propagate(
 def reached(graph: Graph, scenarios: Scenarios, sampling: Sampling) -> Impact:
     """Compute everything that can fail: one pass, no draws, and no list of pairs."""
     reachable = replace(graph, p=(graph.p > 0).astype("float64"))
-    unlisted = np.zeros(scenarios.n, bool)
-    failing = replace(scenarios, listed=unlisted)
+    failing = replace(scenarios, listed=np.zeros(scenarios.n, bool))
     return propagate(reachable, failing, sampling=sampling)
 
 

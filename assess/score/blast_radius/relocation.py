@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from operator import ne
 from typing import NamedTuple
 
 import numpy as np
@@ -134,48 +133,52 @@ def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFr
 class Terms:
     """Services that move to or from elements.
 
-    By term ``service`` [node] and ``element``; ``members`` holds the nodes that each element takes
-    down today. Services are the first ``services_n`` nodes.
+    By term ``service`` [node], ``element`` and ``anywhere``, which stands for any element of its kind;
+    ``members`` holds the nodes that each of these takes down today. Services are the first
+    ``services_n`` nodes.
     """
 
     services_n: int
     service: Integers
     element: Integers
+    anywhere: Integers
     members: list[list[int]]
 
     @classmethod
     def of(cls, topology: Topology, changes: DataFrame, level: str = "point") -> Terms:
         """Find the services and elements of the changes, and what fails at a level."""
-        names = MultiIndex.from_frame(changes[PAIR[:2]])
-        element, elements = pd.factorize(names)
+        names = changes[PAIR[:2]]
+        # what runs on a place without a name may run on any of its kind, and on a new one
+        named = pd.concat([names, names.assign(element=pd.NA)])
+        position, elements = pd.factorize(MultiIndex.from_frame(named))
+        element, anywhere = np.split(position, 2)
         direct = topology.direct[level]
-        if level == "hi":
-            # what runs on a place without a name may run on a new one
-            loose = topology.placement.query("element.isna()")[PAIR[::2]]
-            new = names.difference(topology.elements).to_frame(index=False)
-            direct = pd.concat([direct, new.merge(loose.drop_duplicates())])
         row = elements.get_indexer(MultiIndex.from_frame(direct[PAIR[:2]]))
         node = topology.nodes.get_indexer(direct["service_id"])
-        known = row >= 0
-        order = Csr.of(row[known], len(elements))
-        lists = np.split(node[known][order.indices], order.indptr[1:-1])
-        service = topology.nodes.get_indexer(changes["service_id"])
+        members = Csr.of(row, len(elements))
         return cls(
             len(topology.services),
-            service,
+            topology.nodes.get_indexer(changes["service_id"]),
             element,
-            [part.tolist() for part in lists],
+            anywhere,
+            [node[members.row(at)].tolist() for at in range(len(elements))],
         )
+
+    def count(self, marked: Booleans) -> Integers:
+        """Count by term the nodes that are marked among those that its element takes down."""
+        count = np.array([marked[nodes].sum() for nodes in self.members], np.int64)
+        return count[self.element] + count[self.anywhere]
 
     def initial_failures(self, start: int, width: int) -> tuple[Bits, Bits]:
         """Return by node the terms in which it is the moved service, or fails beside it."""
         block = slice(start, start + width)
         own: Bits = defaultdict(int)
         of_element: Bits = defaultdict(int)
-        pairs = zip(self.service[block].tolist(), self.element[block], strict=True)
-        for bit, (node, element) in enumerate(pairs):
+        terms = (self.service[block].tolist(), self.element[block], self.anywhere[block])
+        for bit, (node, element, anywhere) in enumerate(zip(*terms, strict=True)):
             own[node] |= 1 << bit
             of_element[element] |= 1 << bit
+            of_element[anywhere] |= 1 << bit
         others: Bits = defaultdict(int)
         for element, bits in of_element.items():
             for node in self.members[element]:
@@ -275,8 +278,9 @@ def _moved(
         ):
             losses = partial(_compared_losses, changed.services_n, failing, sampling)
     levels = {level: losses(graphs[level]) for level in LEVELS}
-    differs = np.array([*map(ne, fewest.members, most.members)], bool)
-    is_open = differs[changed.element]
+    # the sets of the levels contain each other: as many are the same
+    everybody = np.ones(len(topology.nodes), bool)
+    is_open = fewest.count(everybody) < most.count(everybody)
     # nobody knows what else fails there: a service loses least where most does, and at most as alone
     for level, known in [*levels.items()] if is_open.any() else ():
         ends = _bounded_losses(most, sampling, graphs[level])
@@ -287,10 +291,9 @@ def _moved(
     growth = services["impact_hi"].to_numpy(float) - levels["hi"].most_alone
     growth = growth.clip(0) * (not surely(services["callers_seen"]).all())
     grows = growth > LEAST
-    by_element = np.array([grows[nodes].sum() for nodes in most.members], np.int64)
     # leaving an element may change nothing: perhaps it takes no service down today, or the
     # service may call another one there unseen
-    is_beside = by_element[changed.element] > grows[changed.service]
+    is_beside = most.count(grows) > grows[changed.service]
     every = every.merge(topology.direct["lo"][PAIR], how="left", indicator="certain")
     perhaps = every["certain"].ne("both") | is_beside
     every = every.assign(node=changed.service, perhaps=perhaps, term=every.index)

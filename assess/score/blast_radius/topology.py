@@ -345,6 +345,16 @@ class Topology:
         """Services, by node, without a known running replica: they may be anywhere."""
         return np.flatnonzero(~self.services.isin(self.placed))
 
+    @cached_property
+    def anywhere(self) -> dict[str, Integers]:
+        """By kind, services, by node, that each element of the kind takes down at worst."""
+        rows = self.direct["hi"].query("element.isna()")
+        node = self.nodes.get_indexer(rows["service_id"])
+        of_kind = [node[rows["element_kind"] == kind] for kind in INFRASTRUCTURE]
+        # unknown is never safe: every element may be the place of what has none
+        nodes = [np.union1d(known, self.placeless) for known in of_kind]
+        return {kind: n for kind, n in zip(INFRASTRUCTURE, nodes, strict=True) if len(n)}
+
     def unnamed(self, kinds: Collection[str] = INFRASTRUCTURE) -> Integers:
         """Return services, by node, once for each place that is not sure to take them down or not."""
         # at worst every replica has a place of its own, and what runs nowhere known one of each kind
@@ -366,13 +376,12 @@ class Topology:
 
     def graph(self, level: str, places: str) -> Graph:
         """Return the arcs at a level, for what fails directly at the level of ``places``."""
-        # At ``hi``, one extra node stands for services of unknown place: pairs would be
-        # too many.
+        # At ``hi``, an extra node stands for the services anywhere: pairs would be too many.
         p = self.edges[level].to_numpy("float64")
         n = len(self.nodes)
         graph = Graph(n, self.callee, self.caller, p, self._keys, self.weight)
-        if places == "hi" and len(self.placeless):
-            return graph.joined(np.empty(0, np.int64), self.placeless)
+        for services in self.anywhere.values() if places == "hi" else ():
+            graph = graph.joined(np.empty(0, np.int64), services)
         return graph
 
     @cached_property
@@ -383,9 +392,8 @@ class Topology:
     @cached_property
     def _initial(self) -> dict[str, csr_array]:
         # the last row is of elements that are not there
-        shape = (len(self.elements) + 1, len(self.nodes) + 1)
-        pairs = self.initial_failures.items()
-        return {level: sparse(shape, *ends) for level, ends in pairs}
+        shape = (len(self.elements) + 1, len(self.nodes) + len(self.anywhere))
+        return {k: sparse(shape, *ends) for k, ends in self.initial_failures.items()}
 
     def positions(self, rows: DataFrame) -> Positions:
         """Return element and node of rows of ``element_kind, element, service_id``; -1: not there."""
@@ -398,21 +406,22 @@ class Topology:
         kinds = self.elements.get_level_values(0)
         itself = np.flatnonzero(kinds.isin(["service", "ext"]))
         own_node = self.nodes.get_indexer(self.elements.get_level_values(1)[itself])
-        element, node = self.positions(self.direct[level])
-        if level == "hi" and len(self.placeless):
-            # unknown is never safe: every element of infrastructure may be their place
-            anywhere = np.flatnonzero(kinds.isin(INFRASTRUCTURE))
-            element = np.append(element, anywhere)
-            node = np.append(node, np.full(len(anywhere), len(self.nodes)))
+        element, node = self.positions(self.direct[level].dropna())
+        if level == "hi":
+            extra = Index([*self.anywhere]).get_indexer(kinds)
+            element = np.append(element, np.flatnonzero(extra >= 0))
+            node = np.append(node, len(self.nodes) + extra[extra >= 0])
         return np.append(itself, element), np.append(own_node, node)
 
     def initially_down(self, elements: Sequence[Element], level: str) -> Booleans:
         """Return, by given element and node, whether the element takes it down directly."""
         failed = self.elements.get_indexer(list(elements))
         down = self._initial[level][failed].astype(bool).toarray()
-        # the last column is the extra node of `graphs`
-        down[:, self.placeless] |= down[:, -1:]
-        return down[:, :-1]
+        # the last columns are the extra nodes of `graphs`
+        n = len(self.nodes)
+        for extra, services in enumerate(self.anywhere.values(), n):
+            down[np.ix_(down[:, extra], services)] = True
+        return down[:, :n]
 
     def reaches(
         self, elements: Sequence[Element], element: Integers, node: Integers

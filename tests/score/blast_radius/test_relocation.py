@@ -172,6 +172,39 @@ def test_scenarios_fail_everything_but_the_service(seed):
             assert {fleet.nodes[node] for node in failing.get(scenario, [])} == names
 
 
+def test_what_has_no_host_fails_beside_every_move():
+    hosts = [{"host_id": f"h{n}"} for n in range(6)]
+    names = [f"s{n}" for n in range(5)]
+    replicas = [
+        {
+            "workload_id": name,
+            "service_id": name,
+            "source_kind": "process",
+            "state": "running",
+            "host_id": f"h{n}" if n < 3 else None,
+        }
+        for n, name in enumerate(names)
+    ]
+    services = {"service_id": names}
+    tables = {"services": services, "hosts": hosts, "workloads": replicas}
+    frames = {name: pd.DataFrame(table) for name, table in tables.items()}
+    inventory = from_frames(frames, snapshot_at="2026-10-01")
+    fleet = build_topology(inventory, POLICY)
+    changes, _ = element_changes(inventory, POLICY, fleet, POLICY["target"])
+    terms = Terms.of(fleet, changes, "hi")
+    everybody = np.ones(len(fleet.nodes), bool)
+    left = changes["element_kind"].eq("host").to_numpy()
+    # the service itself and the two of unknown place
+    assert terms.count(everybody)[left].tolist() == [3, 3, 3]
+    assert sum(map(len, terms.members)) == 3 + 2
+    own, others = terms.initial_failures(0, len(changes))
+    for term, row in enumerate(changes.itertuples()):
+        failing = {fleet.nodes[node] for node, bits in others.items() if bits >> term & 1}
+        if row.element_kind == "host":
+            assert failing == {"s3", "s4"}
+        assert own[fleet.nodes.get_loc(row.service_id)] >> term & 1
+
+
 def test_what_is_not_drawn_has_no_point_and_a_wide_interval():
     inventory = a_fleet(3)
     few = POLICY.replace(blast_radius={"enumerate_up_to": 0})

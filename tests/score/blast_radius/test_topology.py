@@ -429,6 +429,32 @@ def test_a_registry_freezes_what_no_mirror_serves(mirrors, ids):
     assert table.loc[table["element"] == "quay.io", "service_id"].tolist() == ["b"]
 
 
+def test_replicas_without_a_host_cost_one_pair_an_element():
+    hosts = [{"host_id": f"h{n}"} for n in range(40)]
+    names = [f"s{n:02}" for n in range(30)]
+    replicas = [
+        {"workload_id": f"{name}/{n}", "service_id": name, "source_kind": "process"}
+        for name in names
+        for n in range(2)
+    ]
+    replicas = [{**row, "state": "running"} for row in replicas]
+    # one of them has a host, so its service does not fall with each of the others
+    replicas[0]["host_id"] = "h3"
+    services = {"service_id": names}
+    fleet = build_topology(
+        fleet_of(services=services, hosts=hosts, workloads=replicas), POLICY
+    )
+    on_hosts = fleet.direct["hi"].query("element_kind == 'host'")
+    assert on_hosts["element"].dropna().tolist() == ["h3"]
+    assert len(on_hosts) == 1 + 29  # the others fall with any host
+    element, _ = fleet.initial_failures["hi"]
+    assert len(element) == 30 + 40 + 1
+    down = fleet.initially_down([("host", "h3"), ("host", "h7")], "hi")
+    assert down.sum(axis=1).tolist() == [30, 29]
+    at_the_point = fleet.initially_down([("host", "h3"), ("host", "h7")], "point")
+    assert not at_the_point.any()
+
+
 def test_what_may_be_anywhere_costs_one_pair_an_element():
     hosts = [{"host_id": f"h{n}"} for n in range(40)]
     services = {"service_id": [f"s{n:02}" for n in range(30)]}
