@@ -185,11 +185,11 @@ def _world_hits(inventory: Inventory) -> DataFrame:
     # what a system changes is changed for the tags that moved to it
     for move in reference.rows("moved_bases") if len(built) else ():
         goal = Goal(*move["system"].split())
-        moved = surely(evaluate(move["condition"], tables["bases"], at=hits.at)).array
+        moved = surely(evaluate(move["tags"], tables["bases"], at=hits.at)).array
         for change in filter(_Ahead(goal).reaches, changes(goal.product)):
             if change["table"] == "bases" and change["version"]:
                 why = f"the tag is built on {move['system']}: {change['why']}"
-                hits.add(change | {"by": move["by"], "why": why}, moved)
+                hits.add(change | move | {"why": why}, moved)
     found = hits.joined()
     return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 

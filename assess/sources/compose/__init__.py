@@ -184,7 +184,6 @@ def _to_unit(project: Project, service: Service) -> Unit:
     exposed = (f"{port.partition('/')[0]}/tcp" for port in as_list(service, "expose"))
     check = table(service, "healthcheck")
     is_off = is_true(check.get("disable")) or check.get("first") == "NONE"
-    asks = [asked_in(service, "compose asks"), *check.get("asks", ())]
     image = text(service, "image")
     declared = True if check.get("first") else None
     texts, unread = to_texts(project, service)
@@ -209,7 +208,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         restart_policy=_restarts(service),
         stop_timeout_s=duration(service, "stop_grace_period"),
         health_checked=False if is_off else is_checked(image, declared),
-        asks=asks,
+        asks=[asked_in(service, "compose asks"), *check.get("asks", ())],
         config_external=True if any(map(service.get, _CONFIG_KEYS)) else None,
     )
 

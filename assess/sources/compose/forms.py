@@ -108,7 +108,7 @@ def _healthcheck(value: Any) -> Row:
     check = as_mapping(value)
     words = as_list(check, "test")
     first = next(iter(words), None)
-    return {"first": first, "disable": check.get("disable"), "asks": checked_by(words)}
+    return check | {"first": first, "asks": checked_by(words)}
 
 
 def mount(item: Any) -> tuple[str, Row]:

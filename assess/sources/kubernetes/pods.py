@@ -87,7 +87,7 @@ def to_unit(
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
     asks = of_pod(annotations, table(spec, "nodeSelector"), taints)
     asks += checked_by(
-        w for p in _PROBES for w in texts(parts[0][0], p, "exec", "command")
+        word for probe in _PROBES for word in texts(parts[0][0], probe, "exec", "command")
     )
     return replace(main, beside=tuple(beside), asks=asks)
 
