@@ -19,6 +19,8 @@ import assess
 from assess.config import Config, SourceConfig
 from assess.errors import CollectError, ConfigError
 from assess.execution import tell
+from assess.image_ref import parse_image
+from assess.inventory import derived
 from assess.sources import catalogue as registry
 from assess.sources import collect, csv_records, source_types
 from assess.sources.base import Batch, Name, Source
@@ -354,6 +356,9 @@ def test_what_gates_ask_for_is_unknown_where_sources_contradict_each_other(first
     assert "none was kept" in note["hint"]
 
 
+IMAGE = ["image_ref", "registry", "repository", "tag"]
+
+
 def told(frame, *cells):
     """Tables and notes of sources that each say one row of the same thing."""
     batches = []
@@ -364,6 +369,12 @@ def told(frame, *cells):
         host = {"host_id": "h"} if frame in ("hosts", "engines") else {}
         host |= {"runtime": "docker"} if frame == "engines" else {}
         host |= {"workload_id": "w", "destination": "/d"} if frame == "mounts" else {}
+        if frame == "incidents":
+            host = {
+                "names": [],
+                "incident_id": "i",
+                "opened_at": pd.Timestamp("2026-09-01"),
+            }
         batch.add(frame, host | key | own | {"source": f"source{number}"})
         batches.append((f"source{number}", batch))
     return batches
@@ -387,6 +398,13 @@ def told(frame, *cells):
         ("workloads", "state", "running", "exited"),
         ("workloads", "user_root", True, False),
         ("workloads", "caps_added", "SYS_ADMIN", "none"),
+        ("workloads", "repository", "library/postgres", "shop/cart"),
+        ("workloads", "image_digest", "sha256:" + "a" * 64, "sha256:" + "b" * 64),
+        ("workloads", "health", "healthy", "none"),
+        ("workloads", "client_api_version", "1.24", "1.44"),
+        ("workloads", "cpu_limit", 1.0, 2.0),
+        ("incidents", "cause", "package-repo", "deploy"),
+        ("incidents", "platform_at_time", "host", "docker"),
         ("mounts", "read_only", True, False),
     ],
 )
@@ -401,6 +419,29 @@ def test_no_order_of_sources_decides_what_they_contradict_each_other_in(
         assert "sources disagree and none was kept" in note["hint"]
         alike, _ = to_tables(told(frame, {column: first}, {column: first}), [])
         assert alike[frame][column].tolist() == [first]
+
+
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        ("registry.example.com/pay/store:15", ["registry", "repository"]),
+        ("postgres:16", ["tag"]),
+        ("docker.io/library/postgres:15", []),
+        ("postgres@sha256:" + "a" * 64, []),
+    ],
+)
+def test_an_image_that_sources_contradict_each_other_in_is_filled_in_from_neither(
+    other, differs
+):
+    pair = [
+        {"image_ref": text, **parse_image(text).columns()}
+        for text in ("postgres:15", other)
+    ]
+    for rows in (pair, pair[::-1]):
+        cells = [{name: row[name] for name in IMAGE} for row in rows]
+        tables, _ = to_tables(told("workloads", *cells), [])
+        (row,) = derived("workloads", tables["workloads"]).to_dict("records")
+        assert [name for name in IMAGE[1:] if pd.isna(row[name])] == differs
 
 
 def test_a_replica_that_sources_place_on_two_hosts_is_on_an_unknown_one():

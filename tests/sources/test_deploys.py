@@ -267,6 +267,32 @@ def test_deployments_of_codedeploy(tmp_path, key):
     assert found(read("deploys.json", tmp_path)) == [("till", "07-02", "done")]
 
 
+def test_runs_of_a_pipeline_of_aws_are_of_the_name_of_their_file(tmp_path):
+    runs = [
+        {"pipelineExecutionId": word, "status": word, "startTime": 1_783_065_600 + n}
+        for n, word in enumerate(("Succeeded", "Failed", "InProgress", "Superseded"))
+    ]
+    answer = {"pipelineExecutionSummaries": runs}
+    (tmp_path / "till.json").write_text(json.dumps(answer))
+    batch = found(read("till.json", tmp_path))
+    assert [status for _, _, status in batch] == ["done", "failed", "open", "failed"]
+    assert {name for name, _, _ in batch} == {"till"}
+
+
+def test_the_event_of_a_deployment_of_github(tmp_path):
+    deployment = {
+        "id": 1,
+        "sha": "f95f852bd8fc",
+        "environment": "production",
+        "created_at": "2026-07-02T10:00:00Z",
+        "repository_url": "https://api.github.com/repos/shop/till",
+    }
+    event = {"action": "created", "deployment": deployment, "repository": {"id": 2}}
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    # what became of it is in other events
+    assert found(read("event.json", tmp_path)) == [("till", "07-02", None)]
+
+
 def test_tables_of_devlake_belong_together():
     batch = read("devlake")
     assert sorted(found(batch)) == [

@@ -136,6 +136,13 @@ def test_the_use_of_the_disk_is_asked_for_only_where_it_is_wanted(tmp_path):
     with fake_engine(answers) as endpoint:
         batch = collect(tmp_path, endpoint=endpoint, disk=True)
         assert "df" not in coverage(collect(tmp_path, endpoint=endpoint))
+        # as API 1.52 has it
+        usage = {"Image": whole["Images"], "Volume": [volume]}
+        newer = {f"{kind}Usage": {"Items": items} for kind, items in usage.items()}
+        answers["/system/df"] = 200, newer
+        of_newer = collect(tmp_path, endpoint=endpoint, disk=True)
+        assert of_newer.rows["images"] == batch.rows["images"]
+        assert coverage(of_newer)["df"]["status"] == "ok"
         answers["/system/df"] = 403, {"message": f"forbidden for {CANARY}"}
         denied = collect(tmp_path, endpoint=endpoint, disk=True)
         answers["/system/df"] = 200, {"LayersSize": "much", "Images": 7, "Volumes": [3]}
@@ -149,7 +156,7 @@ def test_the_use_of_the_disk_is_asked_for_only_where_it_is_wanted(tmp_path):
     for other in (denied, odd):
         assert other.rows["images"][0]["shared_bytes"] is None
         assert other.rows["engines"][0]["layers_bytes"] is None
-    assert CANARY not in repr([batch, denied, odd])
+    assert CANARY not in repr([batch, of_newer, denied, odd])
 
 
 def test_a_container_shows_what_its_networks_ask_of_the_engine(tmp_path):

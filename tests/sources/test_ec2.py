@@ -255,9 +255,11 @@ def test_a_file_that_no_call_is_known_by_is_told(dumps):
     (dumps / "describe-instances.json").rename(dumps / "machines.json")
     (dumps / "ecs-list-clusters.json").write_text("{}")  # of another source
     (dumps / "notes.json").write_text('{"a": 1}')
+    # a call that no source makes
+    (dumps / "rds-describe-db-instances.json").write_text('{"DBInstances": [{}]}')
     rows = {row["call"]: row for row in collect(dumps).coverage}
     assert rows["files"]["status"] == "not_configured"
-    assert rows["files"]["expected"] == 1
+    assert rows["files"]["expected"] == 2
     assert "such as notes.json" in rows["files"]["hint"]
 
 

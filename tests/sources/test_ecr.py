@@ -277,6 +277,16 @@ def test_without_repositories_there_is_nothing(dumps, content, status):
     assert batch.rows["images"] == []
 
 
+def test_images_of_a_repository_that_is_in_no_list_are_told(dumps):
+    file = dumps / "describe-repositories.json"
+    answer = json.loads(file.read_text())
+    answer["repositories"] = answer["repositories"][1:]
+    file.write_text(json.dumps(answer))
+    row = coverage(collect(dumps))["describe-repositories"]
+    assert row["status"] == "partial"
+    assert "repositories that are in no list" in row["hint"]
+
+
 def test_a_name_in_two_regions_are_two_repositories(dumps):
     other = Path(shutil.copytree(dumps, dumps.parent / f"{ACCOUNT}-us-east-1"))
     for file in other.iterdir():

@@ -192,6 +192,26 @@ def test_a_template_in_json_and_a_definition_as_it_is_registered(tmp_path):
     assert images == {"${Image}": None, "j:1": "library/j"}
 
 
+def test_a_scaler_says_how_few_and_how_many_tasks_a_service_has(tmp_path):
+    def resource(kind: str, **properties: object) -> dict:
+        return {"Type": f"AWS::{kind}", "Properties": properties}
+
+    place = "service/${Cluster}/${Orders.Name}"
+    target = {"ResourceId": {"Fn::Sub": place}, "MinCapacity": 3, "MaxCapacity": 5}
+    containers = [{"Name": "orders", "Image": "shop/orders:7"}]
+    task = resource("ECS::TaskDefinition", ContainerDefinitions=containers)
+    service = resource("ECS::Service", TaskDefinition={"Ref": "Task"})
+    stack = {
+        "Task": task,
+        "Orders": service,
+        "Scaler": resource("ApplicationAutoScaling::ScalableTarget", **target),
+    }
+    batch = collect(tmp_path, a_json=json.dumps({"Resources": stack}))
+    (row,) = batch.rows["services"]
+    assert (row["asg_min"], row["asg_max"]) == (3, 5)
+    assert len(batch.rows["workloads"]) == 3
+
+
 def test_definitions_without_a_service_call_each_other_by_their_containers(tmp_path):
     def registered(family: str, name: str, **environment: str) -> str:
         pairs = [{"name": key, "value": value} for key, value in environment.items()]

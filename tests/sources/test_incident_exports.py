@@ -250,6 +250,8 @@ def test_what_was_declined_or_merged_into_another_is_no_incident(tmp_path):
     [
         ("mode", ["standard", "retrospective"], ["test", "Tutorial"]),
         ("kind", ["normal", "backfilled"], ["test", "test_sub", "example", "scheduled"]),
+        # the notices of a cloud are beside the failures of its services
+        ("eventTypeCategory", ["issue"], ["accountNotification", "scheduledChange"]),
     ],
 )
 def test_a_drill_is_no_incident(tmp_path, header, real, drill):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -464,11 +465,36 @@ def test_an_alert_of_opsgenie_ends_where_its_report_says(tmp_path):
         "createdAt": "2026-07-01T10:00:00Z",
         "updatedAt": "2026-07-09T10:00:00Z",
     }
-    closed = alert | {"tinyId": "8", "report": {"closeTime": 1_800_000}}  # milliseconds
+    report = {"ackTime": 60_000, "closeTime": 1_800_000}  # milliseconds
+    closed = alert | {"tinyId": "8", "report": report}
     (tmp_path / "alerts.json").write_text(json.dumps({"data": [alert, closed]}))
     found = incidents(read("opsgenie", "alerts.json", tmp_path))
     assert "resolved_at" not in found["7"]
     assert (found["8"]["resolved_at"], found["8"]["ttr_s"]) == (utc(1, 10, 30), 1800)
+    assert found["8"]["acked_at"] == utc(1, 10, 1)
+
+
+def test_a_raw_table_of_devlake_holds_the_answers_of_its_tool(tmp_path):
+    incident = {
+        "id": "P1",
+        "incident_number": 4,
+        "incident_key": "x",
+        "created_at": "2026-07-01T06:23:06Z",
+        "last_status_change_at": "2026-07-01T07:02:36Z",
+        "status": "resolved",
+        "service": {"id": "S1", "summary": "Checkout"},
+    }
+    texts = [json.dumps(incident), json.dumps(incident)[:40]]  # one is cut off
+    with (tmp_path / "raw.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "params", "data", "url", "input", "created_at"])
+        for text in texts:
+            table.writerow([1, "{}", text, "", "null", "2026-09-15 18:23:59"])
+    batch = IncidentsSource().collect({"path": "raw.csv"}, tmp_path, Deadline(10))
+    ((key, row),) = incidents(batch).items()
+    assert (key, row["service_raw"]) == ("P1", "Checkout")
+    assert (row["opened_at"].hour, row["resolved_at"].hour) == (6, 7)
+    assert batch.coverage[0]["status"] == "partial"
 
 
 def alert(number, state, ended):

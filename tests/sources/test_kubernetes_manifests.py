@@ -520,6 +520,16 @@ def test_a_patch_alone_is_no_workload_and_is_named(tmp_path):
     assert row["hint"].endswith("render them: cart")
 
 
+def test_a_template_of_openshift_is_named_and_not_read(tmp_path):
+    text = (
+        "{kind: Template, apiVersion: template.openshift.io/v1, metadata: {name: till}}"
+    )
+    batch = collect(write(tmp_path, cart=CART, till=text), path=".")
+    row = coverage(batch)["charts"]
+    assert (row["status"], row["rows"]) == ("unsupported", 1)
+    assert row["hint"].endswith("render them: till")
+
+
 def test_a_placeholder_is_no_image(tmp_path):
     text = CART.replace("example.com/cart:1.4.2", "${REGISTRY}/cart:${TAG}")
     batch = collect(write(tmp_path, cart=text), path="cart.yaml")

@@ -244,9 +244,12 @@ OTLP_SPANS = {
 
 
 TEMPO_SPANS = {"trace": OTLP_SPANS}
+JAEGER_3_SPANS = {"result": OTLP_SPANS}
 
 
-@pytest.mark.parametrize("spans", [JAEGER_SPANS, ZIPKIN_SPANS, OTLP_SPANS, TEMPO_SPANS])
+@pytest.mark.parametrize(
+    "spans", [JAEGER_SPANS, JAEGER_3_SPANS, ZIPKIN_SPANS, OTLP_SPANS, TEMPO_SPANS]
+)
 def test_spans_are_added_up_to_edges(tmp_path, spans):
     (tmp_path / "spans.json").write_text(json.dumps(spans))
     batch = read("spans.json", tmp_path)

@@ -188,8 +188,7 @@ def _world_hits(inventory: Inventory) -> DataFrame:
         moved = surely(evaluate(move["tags"], tables["bases"], at=hits.at)).array
         for change in filter(_Ahead(goal).reaches, changes(goal.product)):
             if change["table"] == "bases" and change["version"]:
-                why = f"the tag is built on {move['system']}: {change['why']}"
-                hits.add(change | move | {"why": why}, moved)
+                hits.add(change | move, moved)
     found = hits.joined()
     return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 

@@ -287,12 +287,10 @@ def _questions(assessment: Row) -> Iterator[tuple[Row, str]]:
 def _members(applications: Rows, archetypes: Rows) -> dict[str, set[str]]:
     """List the applications of every archetype, as either end links them."""
     members: dict[str, set[str]] = defaultdict(set)
-    for application in applications:
-        for archetype in dicts(application, "archetypes"):
-            members[id_of(archetype, "id")].add(id_of(application, "id"))
-    for archetype in archetypes:
-        for application in dicts(archetype, "applications"):
-            members[id_of(archetype, "id")].add(id_of(application, "id"))
+    links = [(a, of) for of in applications for a in dicts(of, "archetypes")]
+    links += [(a, of) for a in archetypes for of in dicts(a, "applications")]
+    for archetype, application in links:
+        members[id_of(archetype, "id")].add(id_of(application, "id"))
     return members
 
 

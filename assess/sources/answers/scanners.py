@@ -352,9 +352,7 @@ def _image_keys(image: ImageRef, identifier: str = "") -> About:
 
 def analysis_in(values: list[Any], file: Path) -> Rows:
     """Return the analysis that a file holds, with the application that its path names."""
-    rulesets = []
-    for value in values:
-        rulesets += dicts(as_list(value))
+    rulesets = [entry for value in values for entry in dicts(as_list(value))]
     if not rulesets:
         raise ValueError("it holds no rulesets: name the output.yaml of kantra")
     stem = file.stem

@@ -134,16 +134,15 @@ def findings_of_cyclonedx(report: Row) -> list[Finding]:
     for entry in dicts(report, "vulnerabilities"):
         ratings = [text(rating, "severity").lower() for rating in dicts(entry, "ratings")]
         worst = next((word for word in SEVERITIES if word in ratings), "")
-        for target in dicts(entry, "affects"):
-            package = packages.get(text(target, "ref"), {})
-            found.append(
-                Finding(
-                    ids=_ids_of(entry),
-                    **picked(package, "cyclonedx component"),
-                    severity=worst,
-                    ref=text(target, "ref"),
-                )
+        found += [
+            Finding(
+                ids=_ids_of(entry),
+                **picked(packages.get(ref), "cyclonedx component"),
+                severity=worst,
+                ref=ref,
             )
+            for ref in (text(target, "ref") for target in dicts(entry, "affects"))
+        ]
     return found
 
 

@@ -145,12 +145,12 @@ def _declared(
 def _links(project: Project, service: Service, siblings: Siblings) -> dict[str, Callee]:
     """Return the names that only this service has for others."""
     links = {}
-    for link in as_list(service, "links"):
-        target, _, alias = link.partition(":")
-        links[(alias or target).lower()] = _callee(project, target, siblings)
-    for link in as_list(service, "external_links"):
-        target, _, alias = link.partition(":")
-        links[(alias or target).lower()] = Callee(f"{EXTERNAL}{target}")
+    for key in ("links", "external_links"):
+        for link in as_list(service, key):
+            target, _, alias = link.partition(":")
+            inner = _callee(project, target, siblings)
+            outer = Callee(f"{EXTERNAL}{target}")
+            links[(alias or target).lower()] = inner if key == "links" else outer
     for host, address in service.get("extra_hosts", {}).items():
         # The containers' own machine is no service.
         if host in ENGINE_HOSTS or address.startswith(("host-gateway", "127.", "::1")):

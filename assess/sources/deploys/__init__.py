@@ -40,7 +40,7 @@ from assess.sources.values import as_list, dicts, dig, moment, number, picked, t
 NAMED = 0.8  # confidence in a repository or project as the name of a service
 # in an address, behind its repository
 _INNER = re.compile("/(?:deployments|actions|jobs|pipelines|-)/")
-_PAGES = ("workflow_runs", "items", "deployments", "deploymentsInfo", "deploymentInfo")
+_PAGES = tuple(lookup("deploys/pages", "key", "key"))  # of the lists in answers
 _NAMES = ("name", "path", "repository")  # columns of a record, the surest first
 _VERSION_LENGTH = 12  # characters of a commit
 _MINUTE = timedelta(minutes=1)
@@ -105,7 +105,8 @@ def deployments_of(record: Row, form: Cells, stem: str, workflow: Linear) -> Dep
     inner = form["inner"].split()
     for entry in dicts(record, *inner) if inner else [record]:
         own = picked(entry, f"{form['form']} deployment")
-        own |= {"status": status_of(own.pop("status", "") or form["status"])}
+        word = own.pop("status", "") or form["status"]
+        own["status"] = status_of(f"{form['form']} {word}") or status_of(word)
         yield _deployment(form["place"].format(**place), names, **own)
 
 

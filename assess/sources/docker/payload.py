@@ -98,7 +98,8 @@ class EngineData:
     def _take_disk(self, raw: Payload, call: Call) -> None:
         """Keep the use of the disk; the sizes of volumes join the list of volumes."""
         images = {}
-        for image in dicts(raw, "Images"):
+        # since API 1.52 each list is within the use of its kind
+        for image in dicts(raw, "Images") or dicts(raw, "ImageUsage", "Items"):
             sizes = _pick(image, "sizes")
             # -1 is what an engine writes that did not count
             counted = {name: size for name, size in sizes.items() if size >= 0}
@@ -108,13 +109,13 @@ class EngineData:
         if layers >= 0:
             self.disk["layers_bytes"] = layers
         volumes = {volume["Name"]: volume for volume in self.volumes or []}
-        for volume in dicts(raw, "Volumes"):
+        for volume in dicts(raw, "Volumes") or dicts(raw, "VolumeUsage", "Items"):
             kept = _pick(volume, "volume")
             if name := kept.get("Name"):
                 volumes[name] = volumes.get(name, {}) | kept
         self.volumes = [*volumes.values()] if volumes else self.volumes
         call.count(rows=len(images))
-        if "Images" not in raw:
+        if raw.keys().isdisjoint(("Images", "ImageUsage")):
             call.status("unsupported", "this engine lists its disk in another form")
 
 

@@ -274,7 +274,8 @@ def to_service(container: Container, unit: Unit) -> Row:
 def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
     """Read the dependencies: start orders of Compose, links, proxies, and addresses."""
     siblings = Siblings()
-    for container, unit in zip(replicas, units, strict=True):
+    pairs = [*zip(replicas, units, strict=True)]
+    for container, unit in pairs:
         space = namespace_of(container.labels)
         callee = unit.callee
         service = container.labels.get(COMPOSE + "service", "")
@@ -284,7 +285,7 @@ def to_dependencies(replicas: list[Container], units: list[Unit]) -> Rows:
         siblings.add(callee, *_entries(container, "Aliases"), space=space, is_alias=True)
         siblings.publish(callee, unit.ports)
     rows = []
-    for container, unit in zip(replicas, units, strict=True):
+    for container, unit in pairs:
         space = namespace_of(container.labels)
         src = unit.names[0]
         for name, condition in compose_dependencies(container.labels):

@@ -48,6 +48,7 @@ MANIFESTS_AT_ONCE = 100  # that AWS takes in one call
 UNMENTIONED_SCANS = 5
 PULLS = "reading indexes counts as a pull of them for ECR; manifests = false leaves them unread"
 _ONE_PAGE = {"MaxItems": 1, "PageSize": 1}  # the counts are in each page
+_UNLISTED = "images of repositories that are in no list are left out: list them all"
 _NO_DIGEST = "sha256:" + 64 * "0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -249,22 +250,20 @@ def _fates(repository: Repository, answers: Answers) -> Mapping[str, bool | None
     # A count rule needs all images, and an age rule a time.
     if not answers.is_complete or answers.seen_at is None:
         return {}
-    images = [to_lifecycle(digest, image) for digest, image in repository.images.items()]
+    images = [
+        Image(
+            digest=digest,
+            tags=_tags(image),
+            storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
+            **picked(image, "ecr lifecycle"),
+        )
+        for digest, image in repository.images.items()
+    ]
     children = {
         digest: frozenset(index.children) if index else None
         for digest, index in repository.indexes.items()
     }
     return would_expire(rules, images, children, answers.seen_at)
-
-
-def to_lifecycle(digest: str, image: Row) -> Image:
-    """Return what a lifecycle policy reads of an image."""
-    return Image(
-        digest=digest,
-        tags=_tags(image),
-        storage=_STORAGE.get(text(image, "imageStatus") or "ACTIVE"),
-        **picked(image, "ecr lifecycle"),
-    )
 
 
 def _mark_signed(rows: Keyed, repository: Repository, *, is_complete: bool) -> None:
@@ -302,8 +301,8 @@ def _add_findings_of_indexes(rows: Keyed, repository: Repository) -> None:
         ]
         for severity in SEVERITIES:
             column = f"vuln_{severity}_n"
-            counts = [part[column] for part in parts if part.get(column) is not None]
-            if counts and len(counts) == len(parts):
+            counts: list[Any] = [part.get(column) for part in parts]
+            if counts and None not in counts:
                 rows[digest].setdefault(column, max(counts))
 
 
@@ -334,9 +333,11 @@ def get_all(place: Place) -> Answers:
     each = ("repositoryName", names)
     # ECR leaves archived images out by default.
     params: Row = {"filter": {"imageStatus": "ANY"}}
-    images = place.ask_each("ecr", "describe_images", "imageDetails", *each, **params)
-    images = images or []
+    listing = ("ecr", "describe_images", "imageDetails")
+    images = place.ask_each(*listing, *each, **params) or []
     described = place.call("ecr", "describe_images").row
+    if names and {text(image, "repositoryName") for image in images} - {*names}:
+        place.call("ecr", "describe_repositories").status("partial", _UNLISTED)
     # Policies go by age: in a dump, the age at the time of the dump.
     age = timedelta(hours=described.get("age_hours", 0))
     is_read = place.options.get("manifests", True)

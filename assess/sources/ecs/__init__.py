@@ -20,6 +20,7 @@ from assess.sources.values import (
     spoiled,
     text,
     texts,
+    total,
 )
 
 AT_ONCE = {  # what AWS takes in one call
@@ -156,10 +157,9 @@ def _dumped(place: Place) -> Payloads:
     stopped_n = sum(task.get("lastStatus") == "STOPPED" for task in payloads.tasks)
     uncounted = {"describe_tasks": stopped_n}
     for name, counts in _COUNTS.items():
-        numbers = [integer(cluster, count) for cluster in clusters for count in counts]
-        known = [number for number in numbers if number is not None]
-        if known and len(known) == len(numbers):
-            expected = sum(known) + uncounted.get(name, 0)
+        counted_n = total(integer(c, count) for c in clusters for count in counts)
+        if counted_n is not None:
+            expected = counted_n + uncounted.get(name, 0)
             expect(place.call("ecs", name), expected, _INCOMPLETE)
     return payloads
 

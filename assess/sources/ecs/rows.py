@@ -196,7 +196,7 @@ def _to_service(service: Row, names: Names, definition: Definition | None) -> Ro
         "name": _key(service)[1],
         "env": env_of(tags_of(service, "tags")),
         "min_healthy_pct": kept,
-        "public": True if service.get("public") is True else None,
+        **picked(service, "ecs service"),
         "health_checked": True if is_balanced else None,
         **_of_definition(names, definition, is_balanced=is_balanced),
     }

@@ -25,6 +25,7 @@ _OUTSIDE = "internet-facing"  # the default of a load balancer
 _MENTION = re.compile(r"\$\{([\w:.]+)\}")
 # A domain that only a deployment knows: http://orders.${Domain}:8080
 _OPEN_DOMAIN = re.compile(r"\.\$\{[\w:.]+\}(?=[:/\s]|$)")
+_SCALER = "AWS::ApplicationAutoScaling::ScalableTarget"
 _HASH = re.compile(r"(?<=[a-z])[0-9A-F]{8}$")  # that CDK puts behind a logical id
 _SAYS_NOTHING = ("", "ecs", "fargate")  # logical ids of services, without that word
 # Of what people named, which are no words of CloudFormation.
@@ -229,30 +230,34 @@ def _definitions(template: Template) -> Iterator[Row]:
 
 def _services(template: Template) -> Iterator[Row]:
     discovery = dict(template.of_type("AWS::ServiceDiscovery::Service"))
-    balancers = [balancer for _, balancer in template.of_type(_BALANCER)]
+    balancers = dict(template.of_type(_BALANCER)).values()
     is_public = any(b.get("Scheme", _OUTSIDE) == _OUTSIDE for b in balancers)
     families = {
         name: _named(_as_api(properties), "family", "")
         for name, properties in template.of_type(_DEFINITION)
     }
+    scalers = {_mentioned(s, "ResourceId"): s for _, s in template.of_type(_SCALER)}
     for name, properties in template.of_type(_SERVICE):
         raw = _as_api(properties)
-        registries = [
-            _mentioned(r, "registryArn") for r in dicts(raw, "serviceRegistries")
+        hosts = [
+            text(discovery.get(_mentioned(registry, "registryArn")), "Name")
+            for registry in dicts(raw, "serviceRegistries")
         ]
-        hosts = [text(discovery.get(registry), "Name") for registry in registries]
         stem = stem_of(name, "Service")
         family = families.pop(_mentioned(raw, "taskDefinition"), "")
         otherwise = family or name if stem.lower() in _SAYS_NOTHING else stem
         connected = [raw.get("serviceConnectConfiguration")]
         connected.append({"services": [{"discoveryName": host} for host in hosts]})
+        scaler = table(scalers.get(name))
         yield {
+            "desiredCount": scaler.get("MinCapacity"),
+            **scaler,
             **raw,
             "serviceName": _named(raw, "serviceName", otherwise),
             "serviceArn": f"${{{name}}}",
             "clusterArn": _mentioned(raw, "cluster") or text(raw, "cluster"),
             "deployments": [{"serviceConnectConfiguration": part} for part in connected],
-            "public": is_public and bool(dicts(raw, "loadBalancers")),
+            "public": (is_public and bool(dicts(raw, "loadBalancers"))) or None,
         }
 
 
@@ -270,9 +275,9 @@ def _named(raw: Row, key: str, otherwise: str) -> str:
 
 
 def _mentioned(raw: Row, key: str) -> str:
-    """Return the resource that a value mentions; empty where it mentions none."""
-    found = _MENTION.search(text(raw, key))
-    return found[1].partition(".")[0] if found else ""
+    """Return the resource that a value mentions last; empty where it mentions none."""
+    found = _MENTION.findall(text(raw, key))
+    return found[-1].partition(".")[0] if found else ""
 
 
 def _as_api(value: Any, key: str = "") -> Any:

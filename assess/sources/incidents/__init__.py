@@ -11,7 +11,13 @@ from assess.policy import load_policy
 from assess.reading import MAX_TABLE_BYTES, refuse_many
 from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import Cells, read_records
-from assess.sources.dumps import JSON_SUFFIXES, each_dump, read_bytes, read_json
+from assess.sources.dumps import (
+    JSON_SUFFIXES,
+    decoded,
+    each_dump,
+    read_bytes,
+    read_json,
+)
 from assess.sources.http import open_web
 from assess.sources.incidents.reader import (
     HEADERS,
@@ -116,11 +122,17 @@ def _read(search: _Search) -> None:
     payloads = []
     for file, call in each_dump(search, suffixes):
         with call:
-            if named == "csv" or file.suffix.lower() not in JSON_SUFFIXES:
-                content = read_bytes(file, call.row, MAX_TABLE_BYTES)
-                _read_table(search, read_records(content), call)
-                continue
-            payloads.append((call, read_json(file, call.row)))
+            if named != "csv" and file.suffix.lower() in JSON_SUFFIXES:
+                values = read_json(file, call.row)
+            else:
+                table = read_records(read_bytes(file, call.row, MAX_TABLE_BYTES))
+                if not {"params", "data"} <= {*table[0]}:
+                    _read_table(search, table, call)
+                    continue
+                # a raw table of DevLake keeps the answers of a tool
+                answers = (cells["data"] for cells in table[1])
+                values = decoded("\n".join(answers), call.row)
+            payloads.append((call, values))
             if not call.is_open:
                 call.status(call.outcome)  # unreadable in part, whatever the rest gives
     every = [value for _, values in payloads for value in values]
@@ -203,8 +215,7 @@ def _take(
         others_n += len(edges) + len(changes)
     lose(call, lost)
     is_open = call.is_open
-    lists = [dig(value, key) for value in values for key in tool.lists]
-    has_list = any(isinstance(entries, list) for entries in lists)
+    has_list = any(isinstance(dig(v, key), list) for v in values for key in tool.lists)
     if is_open and values and not (others_n or incidents or has_list):
         hint = f"it holds no incidents as {tool.name} writes them"
         call.status("parse_error", hint)

@@ -47,7 +47,7 @@ HEADERS = headers("incidents")
 _DURATIONS = {  # seconds of a unit, by header; 0 where the cell says its unit
     row["header"]: float(row["seconds"] or 0)
     for row in rows("incidents/headers")
-    if row["column"] == "duration"
+    if row["seconds"] or row["column"] == "duration"
 }
 _TIMES = ("opened_at", "acked_at", "resolved_at", "closed_at", "changed_at")
 BY_TIMER = " by timer"  # ends the basis of a time at which a timer closed the ticket
@@ -223,14 +223,15 @@ class Reader:
     def _acked(self, cells: Cells, opened: datetime) -> datetime | None:
         """Return the time of acknowledgement, from a time or from seconds since the opening."""
         when = self._time(cells, "acked_at")[0]
-        seconds = number(cells, "seconds_to_first_ack") or _MOST_S
-        is_read = when is None and seconds < _MOST_S
-        return opened + timedelta(seconds=seconds) if is_read else when
+        seconds = self._seconds(cells, "acked_after")[0]
+        if when is None and seconds:
+            return opened + timedelta(seconds=seconds)
+        return when
 
     def _end(self, cells: Cells, opened: datetime) -> Row:
         """Return the end, the time to resolve, and the field that they come from."""
         resolved, header = self._time(cells, "resolved_at")
-        seconds, duration = self._seconds(cells)
+        seconds, duration = self._seconds(cells, "duration")
         if not resolved and seconds is not None:
             resolved = opened + timedelta(seconds=seconds)
             header = duration
@@ -256,8 +257,8 @@ class Reader:
         if closed and closing != header:
             self.lags.append((closed - resolved) / timedelta(days=1))
 
-    def _seconds(self, cells: Cells) -> tuple[float | None, str]:
-        text, header = first(cells, "duration")
+    def _seconds(self, cells: Cells, column: str) -> tuple[float | None, str]:
+        text, header = first(cells, column)
         unit = _DURATIONS.get(header, 0)
         amount = number(text) if unit else read_duration(text)
         self.unmapped += bool(text) and amount is None
@@ -352,12 +353,8 @@ def orders_of(records: list[Cells], order: str | None) -> dict[str, str | None]:
 
 def only_incidents(records: list[Record]) -> list[Record]:
     """Leave out what was cancelled or a drill, and, if types name some incidents, the others."""
-    kept = [record for record in records if not _is_void(record[0])]
+    kept = [r for r in records if "void" not in (phase_of(r[0]), phase_of(r[0], "mode"))]
     return [r for r in kept if _INCIDENT.search(first(r[0], "type")[0])] or kept
-
-
-def _is_void(cells: Cells) -> bool:
-    return "void" in (phase_of(cells), phase_of(cells, "mode"))
 
 
 def phase_of(cells: Cells, column: str = "state") -> str:

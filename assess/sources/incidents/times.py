@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from assess.linear import Linear
 from assess.sources.csv_records import lookup
-from assess.sources.values import only
+from assess.sources.values import Words, only
 
 _YEARS = (1990, 2100)  # a date outside is a placeholder or a typing error
 # day 0 of the date system that Excel uses by default
@@ -86,8 +86,7 @@ def _readings(text: str) -> dict[str, datetime]:
     match = _NUMBERS.fullmatch(text.strip())
     if not match or match[2] != match[4] or len(match[1]) > 2:
         return {}
-    parts = [match[1], match[3], match[5]]
-    dates = {order: _date(parts, order) for order in ("dmy", "mdy")}
+    dates = {order: _date(match.group(1, 3, 5), order) for order in ("dmy", "mdy")}
     return {order: date for order, date in dates.items() if date is not None}
 
 
@@ -119,8 +118,7 @@ def _of_numbers(text: str, order: str | None) -> datetime | None:
     orders = [order] if order else ["dmy", "mdy"]
     if len(match[1]) > 2:
         orders = ["ymd"]
-    parts = [match[1], match[3], match[5]]
-    dates = {_date(parts, one) for one in orders} - {None}
+    dates = {_date(match.group(1, 3, 5), one) for one in orders} - {None}
     return _at(only(dates), match[6])
 
 
@@ -135,19 +133,17 @@ def _of_words(text: str) -> datetime | None:
     month = lookup("incidents/months", "word", "month").get(word.casefold())
     if not month:
         return None
-    date = _date([day, month, year], "dmy")
+    date = _date((day, month, year), "dmy")
     return _at(date, rest)
 
 
-def _date(parts: list[str], order: str) -> datetime | None:
+def _date(parts: Words, order: str) -> datetime | None:
     """Return the date of three numbers in an order; None where there is no such day."""
     by_part = dict(zip(order, parts, strict=True))
     digits = len(by_part["y"])
     if digits not in (2, 4):
         return None
-    year = int(by_part["y"])
-    month = int(by_part["m"])
-    day = int(by_part["d"])
+    year, month, day = (int(by_part[part]) for part in "ymd")
     if digits == 2:
         year += 1900
         if year < _FIRST_YEAR:

@@ -453,13 +453,11 @@ def to_activities(values: Iterable[Any], names: Names, lost: list[str]) -> Rows:
         services = [_service(entry, names) for entry in as_list(event, "services")]
         if None in services:
             lost.append(f"change event {n} has a service without a name")
-        known = [service for service in dict.fromkeys(services) if service]
         activities += [
             deployment | {"activity_id": f"{key}/{name.name}", "names": (name,)}
-            for name in known
-        ]
-        if not known:
-            activities.append(deployment)
+            for name in dict.fromkeys(services)
+            if name
+        ] or [deployment]
     return activities
 
 

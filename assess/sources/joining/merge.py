@@ -27,10 +27,8 @@ _JOINED_BY = "{alias} and {service_id} may be one: in the identity map, {alias},
 _EXPECTED_TO_DIFFER = [row["column"] for row in csv_records.rows("joining/may_differ")]
 # Scores ask for these: where sources contradict each other, their order must not decide. A
 # count keeps the most that one of them saw; other cells become unknown.
-_DISPUTABLE = {
-    (row["frame"], row["column"]): row["kept"]
-    for row in csv_records.rows("joining/disputable")
-}
+_DISPUTABLE = csv_records.rows("joining/disputable")
+_KEPT = {(rule["frame"], rule["column"]): rule["kept"] for rule in _DISPUTABLE}
 
 
 def to_tables(batches: Batches, rules: Rules) -> tuple[dict[str, pd.DataFrame], Rows]:
@@ -256,9 +254,10 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
             merged[words] = merged[words].fillna(first)
         if frame == "services":
             merged.loc[groups["platform"].nunique().gt(1), "platform"] = "mixed"
-        for (about, name), kept in _DISPUTABLE.items():
+        for about, name, kept, by in map(dict.values, _DISPUTABLE):
             if about == frame:
-                cells = _inexact(known[name]).groupby([known[part] for part in key])
+                asked = known[by or name]  # a reference is filled into its parts again
+                cells = _inexact(asked).groupby([known[part] for part in key])
                 most = cells.max() if kept == "the most" else pd.NA
                 merged[name] = merged[name].mask(cells.nunique().gt(1), most)
         notes = _disagreements(frame, known, key)
@@ -295,7 +294,7 @@ def _disagreements(frame: str, doubled: pd.DataFrame, key: list[str]) -> Rows:
         pairs = zip(rows["source"], rows[column], strict=True)
         says = dict.fromkeys(f"{source} says {value}" for source, value in pairs)
         example = f"{differ.index[0]}: {', '.join(says)}"[:_EXAMPLE_CHARS]
-        kept = _DISPUTABLE.get((frame, column), "the first")
+        kept = _KEPT.get((frame, column), "the first")
         notes.append(
             {
                 "source": "merge",

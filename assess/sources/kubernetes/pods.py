@@ -13,7 +13,7 @@ from assess.sources.edges import command_line
 from assess.sources.kubernetes.config import Material, config_texts, expanded
 from assess.sources.kubernetes.controllers import Controller, Selected
 from assess.sources.kubernetes.kinds import is_placeholder, store_facts
-from assess.sources.settings import checked_by, of_pod
+from assess.sources.settings import of_pod
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
     Texts,
@@ -86,9 +86,6 @@ def to_unit(
     # without a key all taints are tolerated
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
     asks = of_pod(annotations, table(spec, "nodeSelector"), taints)
-    asks += checked_by(
-        word for probe in _PROBES for word in texts(parts[0][0], probe, "exec", "command")
-    )
     return replace(main, beside=tuple(beside), asks=asks)
 
 

@@ -44,9 +44,9 @@ class CloudRunSource(ManagedSource):
     """Services, jobs and worker pools of Cloud Run."""
 
     type = "cloudrun"
-    lists = (
-        Listing("services", ()),
-        *(Listing(kind, (), is_essential=False) for kind in ("jobs", "revisions")),
+    lists = tuple(
+        Listing(kind, (), kind == "services")
+        for kind in ("services", "jobs", "revisions")
     )
     wrappers = ("items", "services", "jobs", "workerPools", "revisions")
     platform = cloud_run
@@ -56,12 +56,9 @@ class ContainerAppsSource(ManagedSource):
     """Apps and jobs of Azure Container Apps, and groups of Container Instances."""
 
     type = "containerapps"
-    lists = (
-        Listing("apps", ()),
-        *(
-            Listing(kind, (), is_essential=False)
-            for kind in ("jobs", "environments", "revisions", "groups")
-        ),
+    lists = tuple(
+        Listing(kind, (), kind == "apps")
+        for kind in ("apps", "jobs", "environments", "revisions", "groups")
     )
     wrappers = ("value",)
     platform = container_apps

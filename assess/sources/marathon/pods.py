@@ -45,14 +45,13 @@ def pod_unit(pod: Row, ports: Words) -> Unit:
     """Read the declaration of a pod, without its names: its first container is the main one."""
     parts = [_to_unit(pod, c) for c in dicts(pod, "containers")]
     first, *others = parts or [Unit(platform="marathon")]
-    kept = number(pod, "scheduling", "upgrade", "minimumHealthCapacity")
     return replace(
         first,
         ports=ports,
         role="main" if others else None,
         beside=tuple(replace(part, role="sidecar") for part in others),
         kind="web" if ports else "worker",
-        min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),
+        min_healthy_pct=kept_of(pod, "scheduling", "upgrade"),
         health_checked=any(c.get("healthCheck") for c in dicts(pod, "containers")),
         config_external=True if any(part.environment for part in parts) else None,
     )
@@ -75,6 +74,12 @@ def _to_unit(pod: Row, container: Row) -> Unit:
         host_network="host" in modes or not modes,  # the default of a pod
         restart_policy="always",
     )
+
+
+def kept_of(payload: Row, *path: str) -> float | None:
+    """Return the share of replicas that an upgrade keeps healthy [percent]."""
+    kept = number(payload, *path, "minimumHealthCapacity")
+    return None if kept is None else healthy(percent(max(1 - kept, 0), 1))
 
 
 def unread_of(env: Row) -> Iterator[str]:

@@ -11,7 +11,7 @@ from assess.sources.csv_records import vocabulary
 from assess.sources.edges import command_line, dependency_row, distinct
 from assess.sources.edges.address import Siblings
 from assess.sources.listing import Found, complete, host_ids, labelled, names_of
-from assess.sources.marathon.pods import pod_unit, sizes, unread_of
+from assess.sources.marathon.pods import kept_of, pod_unit, sizes, unread_of
 from assess.sources.replica import Replicas, declared_rows, replica_rows
 from assess.sources.routing import routed_calls, routers_of
 from assess.sources.unit import Unit, service_row
@@ -20,11 +20,9 @@ from assess.sources.values import (
     Words,
     by_name,
     dicts,
-    healthy,
     integer,
     moment,
     number,
-    percent,
     picked,
     table,
     text,
@@ -158,7 +156,6 @@ def _to_unit(app: App) -> Unit:
     ports = tuple(_ports(app))
     size = sizes(item, table(item, "resourceLimits"))
     checks = item.get("healthChecks")
-    kept = number(item, "upgradeStrategy", "minimumHealthCapacity")  # in an upgrade
     unit = Unit(
         platform="marathon",
         image=image,
@@ -177,7 +174,7 @@ def _to_unit(app: App) -> Unit:
         stop_timeout_s=number(item, "taskKillGracePeriodSeconds"),
         kind="web" if ports else "worker",
         stateful=True if item.get("residency") else None,
-        min_healthy_pct=None if kept is None else healthy(percent(max(1 - kept, 0), 1)),
+        min_healthy_pct=kept_of(item, "upgradeStrategy"),
         health_checked=bool(checks) if isinstance(checks, list) else None,
         config_external=True if env else None,
     )

@@ -92,8 +92,8 @@ def spans_in(values: Iterable[Any]) -> list[Span]:
         for entry in as_list(value):
             if "localEndpoint" in table(entry):
                 found.append(_of_zipkin(entry))
-        # Tempo's answer about one trace wraps it, or calls its parts batches
-        inner = table(value, "trace") or value
+        # answers of Tempo and of Jaeger wrap a trace, or call its parts batches
+        inner = table(value, "trace") or table(value, "result") or value
         for batch in dicts(inner, "resourceSpans") or dicts(inner, "batches"):
             found += _of_otlp(batch)
     return [span for span in found if span.service and all(span.key)]
@@ -181,8 +181,7 @@ def _read(asked: Asked) -> Rows:
     """Read the links of files; of service graphs, failures are in a file of their own."""
     links = []
     spans = []
-    dumps = each_dump(asked, name="graph", empty=_EMPTY)
-    for file, call in dumps:
+    for file, call in each_dump(asked, name="graph", empty=_EMPTY):
         with call:
             values = read_json(file, call.row)
             if of_traces := spans_in(values):
