@@ -178,11 +178,13 @@ def read_table(file: Path, most_rows: int = MOST_ROWS) -> DataFrame:
     if len(set(header)) < len(header):
         raise ValueError("a column occurs twice")
     refuse_many(len(rows), most_rows, "rows")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise ValueError(
-                f"row {number} has {counted(len(row), 'cell')}, its header {len(header)}"
-            )
+    ragged = [
+        f"row {number} has {counted(len(row), 'cell')}"
+        for number, row in enumerate(rows, start=1)
+        if len(row) != len(header)
+    ]
+    if ragged:
+        raise ValueError(f"{', '.join(ragged[:9])}, its header {len(header)}")
     # `to_csv` puts an apostrophe before a formula; here it is taken off again. Equal cells share
     # one text, without which a large fleet takes a third more memory.
     texts: dict[str, str | None] = {"": None}

@@ -245,8 +245,7 @@ def verify(path: str | Path) -> list[str]:
 
 def is_as_written(file: Path) -> bool:
     """Return whether a file is unchanged since `write_snapshot` checked and wrote it."""
-    written = read_manifest(file.parent).get("sha256", {}).get(file.name)
-    return written is not None and written == _sha256(file)
+    return read_manifest(file.parent).get("sha256", {}).get(file.name) == _sha256(file)
 
 
 def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:

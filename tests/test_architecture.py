@@ -145,10 +145,10 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2276,  # names of quarters, places that are closed; took 5 of cli
+    "core": 2277,  # names of quarters, places that are closed; took 5 of cli
     "policy": 650,  # targets are checked word by word
     "reference": 1218,  # other names of products, one a line; took 9 of core
-    "sources": 2718,  # what health checks call; options of a Java machine; mounts in the form of pods, once; took 2 of deploys
+    "sources": 2724,  # what health checks call; what a plug-in returns that cannot be joined; took 6 of cli
     "sources/aws": 419,  # files of calls that no source reads; took 3 of managed
     "sources/answers": 1232,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
@@ -193,7 +193,7 @@ BUDGETS = {
     "figures": 1312,
     "report": 2148,  # what may break in a record; took 4 lines of deploys
     "report/explorer": 410,
-    "cli": 1944,  # the next step after an init that found nothing; swapped snapshots
+    "cli": 1938,  # the next step after an init that found nothing; swapped snapshots
     "notebooks": 454,  # the snapshot of the quarter before, where none is named
     "sample": 522,
 }

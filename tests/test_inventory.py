@@ -105,7 +105,10 @@ def test_a_required_column_that_a_file_lacks_is_told_once(snapshot):
     [
         ("service_id,tier\na,1\nb", "row 2 has 1 cell,"),
         ("service_id,tier\na,1\nb,2,3\n", "row 2 has 3 cells"),
-        ("service_id,tier\na,1,2\nb,2,3\n", "row 1 has 3 cells"),
+        (
+            "service_id,tier\na,1,2\nb\n",
+            "row 1 has 3 cells, row 2 has 1 cell, its header 2",
+        ),
         ('service_id,owner\na,"half', "unexpected end of data"),
         ("service_id,service_id\na,b\n", "occurs twice"),
         ("", "cannot be read: it is empty"),

@@ -109,11 +109,13 @@ class Verbs(click.Group):
         """Run the command line and exit with its code."""
         try:
             done = super().main(*args, standalone_mode=False, **rest)  # type: ignore[call-overload]
-        except click.ClickException as error:
+        except (click.ClickException, OSError) as error:
             if not standalone_mode:
                 raise
-            show(error)
-            sys.exit(error.exit_code)
+            # --help and --version are printed before any command is invoked
+            failure = _failure(error) if isinstance(error, OSError) else error
+            show(failure)
+            sys.exit(failure.exit_code)
         except click.Abort:
             say("error", "interrupted")
             sys.exit(INTERRUPTED)

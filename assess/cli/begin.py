@@ -265,10 +265,8 @@ def questions(
     blank = [name for name in table if name.startswith("answer")]  # for people to fill in
     shown = table if out.format == "csv" else table.drop(columns=blank)
     out.table(shown, document, empty="nothing that is unknown decides anything")
-    if out.file:
-        note(
-            "fill in the column `answer`, add these lines to assess.toml, collect again:"
-        )
+    if out.file and out.format == "csv":
+        note("fill in `answer`, add these lines to assess.toml, collect again:")
         path = f"path = {json.dumps(str(out.file))}"
         for line in ("[[source]]", 'type = "answers"', 'format = "csv"', path):
             note(f"  {line}")

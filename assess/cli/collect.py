@@ -281,9 +281,4 @@ def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output)
     if type_ and type_ not in known:
         raise no_such("source", type_, known, RequestError)
     chosen = {type_: known[type_]} if type_ else known
-    rows = [
-        (s.type, ", ".join(s.options), ", ".join(s.fills), s.needs, s.dump, s.origin)
-        for s in chosen.values()
-    ]
-    names = ["type", "options", "fills", "needs", "dump", "origin"]
-    out.table(DataFrame(rows, columns=names))
+    out.table(DataFrame(chosen.values()))

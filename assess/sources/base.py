@@ -404,11 +404,11 @@ class Source:
     A class of this package has its options, fills, needs and dump from `types.toml`.
     """
 
-    type: str  # name in ``[[source]] type``
-    options: Words  # of the table, beside ``deadline``
-    fills: Words  # frames
-    needs: str  # permissions, in a sentence
-    dump: str  # commands whose output it reads from files, in a line
+    type = ""  # name in ``[[source]] type``
+    options: Words = ()  # of the table, beside ``deadline``
+    fills: Words = ()  # frames
+    needs = ""  # permissions, in a sentence
+    dump = ""  # commands whose output it reads from files, in a line
     formats: Collection[str] = ()  # that it can be told to read
     follows = False  # whether it runs after the others, by `follow`
 

@@ -25,7 +25,8 @@ BUGS = (AssertionError, NameError, NotImplementedError)
 FOR_PEOPLE = (ValueError, csv.Error, AssessError)
 
 # Raised by what is read and by code that stumbles over it: their words are no system's answer.
-_RAISED = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, *BUGS)
+_ENDED = (MemoryError, RecursionError, SystemExit)
+_RAISED = (LookupError, TypeError, AttributeError, ArithmeticError, *_ENDED, *BUGS)
 _UNREADABLE = (*_RAISED, UnicodeError, json.JSONDecodeError, csv.Error, AssessError)
 
 

@@ -19,7 +19,7 @@ from assess import s3
 from assess.config import Config, unknown_key
 from assess.errors import ConfigError
 from assess.execution import Cluster, Tell, current
-from assess.sources.base import Batch, Batches, Row, Rows, Source, type_of
+from assess.sources.base import Batch, Batches, Row, Rows, Source, built_in, type_of
 from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
 from assess.sources.failure import hint_of, status_of
@@ -54,7 +54,9 @@ class Task:
     @property
     def scope(self) -> str:
         """Scope for the coverage row of a source that wrote none."""
-        asked = self.options.get("path", self.options.get("endpoint", self.source.type))
+        asked = self.options.get(
+            "path", self.options.get("endpoint", type_of(self.label))
+        )
         return scrub(", ".join(map(str, as_list(asked))))
 
 
@@ -223,7 +225,11 @@ def _run_task(
     work: Work, task: Task, deadline: Deadline, ended: SimpleQueue[Any]
 ) -> None:
     try:
-        ended.put((task.label, work(task, deadline)))
+        batch = work(task, deadline)
+        if type_of(task.label) not in built_in():
+            # what cannot be joined is an error of this source, not of the whole collection
+            join([(task.label, _finished(task, batch))], [])
+        ended.put((task.label, batch))
     except BaseException as error:  # a plug-in may raise anything
         ended.put((task.label, error))
 

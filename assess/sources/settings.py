@@ -85,7 +85,7 @@ def asked_in(payload: Payload, form: str) -> str | None:
     return settings_of({name: value for name, value in asks if value and value != "runc"})
 
 
-def checked_by(words: Iterable[object]) -> list[str]:
+def checked_by(words: Any) -> list[str]:
     """Return the programs that a health check calls, of those that a rule asks for."""
     called = _CALLED.findall(" ".join(map(str, words)))
     return sorted({f"health={name}" for name in called} & _forms("shown").keys())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property
 from typing import Any
@@ -78,7 +78,7 @@ class Unit:
     container: str = ""  # its name within the pod, task or group
     role: str | None = None  # main, sidecar or init; None where it is alone
     is_process: bool = False  # of its host, in no container
-    asks: Sequence[str | None] = ()  # settings of its platform that it asks for
+    asks: Iterable[str | None] = ()  # settings of its platform that it asks for
     proxies: Collection[str] = ()  # that route to it
     beside: tuple[Unit, ...] = ()  # the other containers of the same replica
 

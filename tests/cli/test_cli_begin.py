@@ -379,6 +379,11 @@ def test_questions_about_one_service(call, small):
     assert "gift-cards" in wrong.stderr
 
 
+def test_only_a_table_that_can_be_filled_in_is_called_a_source(call, small):
+    assert 'path = "asked.csv"' in call("questions", small, "-o", "asked.csv").stderr
+    assert "[[source]]" not in call("questions", small, "-o", "asked.md").stderr
+
+
 def test_the_filled_table_is_a_source_that_changes_what_was_unknown(
     call, small, tmp_path
 ):

@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -175,6 +176,16 @@ def test_a_file_that_cannot_be_written_is_an_error_not_a_traceback(
     (tmp_path / "taken").write_text("a file where a directory is needed")
     result = call("show", sample, "-o", "taken/out.csv", code=1)
     assert result.stderr.startswith("error: taken/out.csv cannot be written: ")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "show --help", "policy"])
+def test_output_that_cannot_be_written_is_an_error_not_a_traceback(arguments):
+    command = [sys.executable, "-m", "assess", *arguments.split()]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"error: system: No space left on device\n")
+    assert b"Traceback" not in done.stderr
 
 
 def test_quiet_leaves_errors_only(process, sample):

@@ -133,6 +133,15 @@ def test_a_template_tells_whom_customers_reach_and_who_patches(batch):
     assert hosts["managed_by"].tolist() == ["provider"]
 
 
+def test_beside_an_inner_balancer_nobody_tells_who_is_public(tmp_path):
+    inner = (
+        "  Inner:\n    Type: AWS::ElasticLoadBalancingV2::LoadBalancer\n"
+        "    Properties: {Scheme: internal}\n"
+    )
+    batch = collect(tmp_path, stack_yaml=TEMPLATE + inner)
+    assert [row["public"] for row in batch.rows["services"]] == [None, None]
+
+
 def test_a_template_names_services_and_managed_stores(batch):
     edges = {
         (e["src"].name, getattr(e["dst"], "name", e["dst"]), e["kind"])

@@ -530,6 +530,16 @@ def test_a_template_of_openshift_is_named_and_not_read(tmp_path):
     assert row["hint"].endswith("render them: till")
 
 
+def test_a_daemon_beside_which_only_its_monitor_runs_is_the_main_one(tmp_path):
+    text = "{kind: Pod, apiVersion: v1, metadata: {name: fluentd-gcp-v3}, spec: {containers: "
+    text += (
+        "[{name: fluentd-gcp, image: a}, {name: prometheus-to-sd-exporter, image: b}]}}"
+    )
+    batch = collect(write(tmp_path, pod=text), path="pod.yaml")
+    roles = {row["image_ref"]: row["container_role"] for row in batch.rows["workloads"]}
+    assert roles == {"a": "main", "b": "sidecar"}
+
+
 def test_a_placeholder_is_no_image(tmp_path):
     text = CART.replace("example.com/cart:1.4.2", "${REGISTRY}/cart:${TAG}")
     batch = collect(write(tmp_path, cart=text), path="cart.yaml")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import assess
 
 GUIDE = Path(__file__).parents[2] / ".github" / "CONTRIBUTING.md"
@@ -95,3 +97,36 @@ def test_a_class_without_our_base_takes_its_defaults(tmp_path):
     done = run("collect", "-o", "out", where=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(assess.load(tmp_path / "out")["workloads"]) == 3
+
+
+RESULTS = [
+    *("42", "None", "exit()", "bytes(10**18)"),
+    "Batch(rows={'hosts': 5})",
+    "Batch(rows={'hosts': ['a host']})",
+    "Batch(rows={'services': [{'names': 'web'}]})",
+    "Batch(coverage=[{'call': 'read'}])",
+]
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_what_cannot_be_joined_costs_the_other_sources_nothing(tmp_path, result):
+    code = f"""
+from assess.sources.base import Batch
+class Lines:
+    def collect(self, options, base, deadline):
+        return {result}
+"""
+    name = install(code, example()[1], tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "services.csv").write_text("service_id\nweb\n")
+    manifest = 'snapshot_at = "2026-09-30T00:00:00Z"\n'
+    (tmp_path / "data" / "snapshot.toml").write_text(manifest)
+    tables = f'[[source]]\ntype = "{name}"\n[[source]]\ntype = "frames"\npath = "data"\n'
+    (tmp_path / "assess.toml").write_text(tables)
+    done = run("collect", "-o", "out", where=tmp_path)
+    assert "Traceback" not in done.stderr
+    inventory = assess.load(tmp_path / "out")
+    assert inventory["services"]["service_id"].tolist() == ["web"]
+    (lost,) = inventory["coverage"].query("source == 'lines'").itertuples()
+    assert (lost.scope, lost.status) == ("lines", "parse_error")
+    assert "report it" in lost.hint

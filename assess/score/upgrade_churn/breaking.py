@@ -183,7 +183,7 @@ def _world_hits(inventory: Inventory) -> DataFrame:
         if rows_n:
             hits.add(change, pd.array([True] * rows_n, dtype="boolean"))
     # what a system changes is changed for the tags that moved to it
-    for move in reference.rows("moved_bases") if len(built) else ():
+    for move in () if built.empty else reference.rows("moved_bases"):
         goal = Goal(*move["system"].split())
         moved = surely(evaluate(move["tags"], tables["bases"], at=hits.at)).array
         for change in filter(_Ahead(goal).reaches, changes(goal.product)):

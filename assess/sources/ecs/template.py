@@ -231,7 +231,8 @@ def _definitions(template: Template) -> Iterator[Row]:
 def _services(template: Template) -> Iterator[Row]:
     discovery = dict(template.of_type("AWS::ServiceDiscovery::Service"))
     balancers = dict(template.of_type(_BALANCER)).values()
-    is_public = any(b.get("Scheme", _OUTSIDE) == _OUTSIDE for b in balancers)
+    # beside one that faces inwards, a service may be behind either
+    is_public = {b.get("Scheme", _OUTSIDE) for b in balancers} == {_OUTSIDE}
     families = {
         name: _named(_as_api(properties), "family", "")
         for name, properties in template.of_type(_DEFINITION)
