@@ -38,7 +38,7 @@ HEAD = """\
 #   assess collect -o data/snapshots/2026Q4           a directory per quarter
 """
 _NAMED = re.compile(
-    r"\w.*\.(?:ya?ml|json|template|hcl|nomad|container|kube|tf|tfstate|cfg|ini)|.*(?i:Docker|Container)file.*"
+    r"\w.*\.(?:ya?ml|json|csv|template|hcl|nomad|container|kube|tf|tfstate|cfg|ini)|.*(?i:Docker|Container)file.*"
 )
 _LOOKED_AT = 20_000  # files
 _HEAD_BYTES = 1 << 18

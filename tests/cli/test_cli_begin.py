@@ -200,6 +200,23 @@ def test_init_finds_answers_of_tools(call, machine, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("log.csv", "number,incident_state,opened_at"),
+        ("export.csv", "Key;Opened;Resolved"),
+        ("raw_incidents.csv", "id,params,data,url,input,created_at"),
+        ("issues.csv", "id,type,resolution_date,created_date"),
+    ],
+)
+def test_init_finds_tables_of_incidents(call, machine, tmp_path, name, header):
+    frame = "incident_id,opened_at,container_evidence"  # of a snapshot
+    answers = "service,question,answer,answered_at"
+    write(tmp_path, {name: header, "data/incidents.csv": frame, "asked.csv": answers})
+    call("init")
+    assert tables(tmp_path / "assess.toml") == [{"type": "incidents", "path": name}]
+
+
 def test_init_says_what_it_found_that_no_source_reads(call, machine, tmp_path):
     play = "---\n- name: set up\n  hosts: all\n"
     files = {"infra/main.tf": "", "infra/net/a.tf": "", "site.yml": play, "hosts.ini": ""}
