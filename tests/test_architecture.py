@@ -148,7 +148,7 @@ BUDGETS = {
     "core": 2277,  # names of quarters, places that are closed; took 5 of cli
     "policy": 650,  # targets are checked word by word
     "reference": 1218,  # other names of products, one a line; took 9 of core
-    "sources": 2724,  # what health checks call; what a plug-in returns that cannot be joined; took 6 of cli
+    "sources": 2724,  # what health checks call; what cannot be joined; took 6 of cli
     "sources/aws": 419,  # files of calls that no source reads; took 3 of managed
     "sources/answers": 1232,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
