@@ -16,7 +16,6 @@ from assess.report.model import (
     in_words,
 )
 from assess.score.assessment import Assessment
-from assess.score.readiness.gates import NOT_DECIDABLE
 
 FULL = 200  # services with a full card; the cards of the others have only the reason
 MOST = 1000  # services with a card; a browser would open ten thousand slowly
@@ -85,20 +84,13 @@ def _gates(service_id: str, scores: Assessment) -> tuple[list[Item], int]:
     rows = scores.rows_of("gates", service_id)
     open_ = [gate for gate in rows if gate["state"] != "pass"]
     items = []
-    for gate in map(with_task, open_):
+    for gate in open_:
         state = gate["state"]
         evidence = gate["evidence"]
-        texts = {"unknown": evidence, "waived": f"waived; {evidence}"}
+        texts = {"unknown": f"find out {gate['fact']}", "waived": f"waived; {evidence}"}
         text = texts.get(state, f"{gate['label']}: {evidence}")
         items.append(Item(text, gate["gate"], band_of(state)))
     return items, len(rows) - len(open_)
-
-
-def with_task(gate: Row) -> Row:
-    """Add the fact to find out to a gate of unknown state."""
-    asked = gate["evidence"].replace("not known:", "find out", 1)
-    task = {"label": NOT_DECIDABLE, "evidence": asked}
-    return {**gate, **task} if gate["state"] == "unknown" else gate
 
 
 def _dimensions(service_id: str, scores: Assessment) -> list[Item]:

@@ -239,7 +239,7 @@ def _tables(row: Row, scores: Assessment) -> list[Table]:
     """List gates that do not pass, criteria of the ranking, and dimensions of readiness."""
     service_id = row["service_id"]
     rows = scores.rows_of("gates", service_id)
-    gates = [cards.with_task(gate) for gate in rows if gate["state"] != "pass"]
+    gates = [_with_task(gate) for gate in rows if gate["state"] != "pass"]
     criteria = [] if _is_inside(row) else scores.rows_of("criteria", service_id)
     dimensions = scores.rows_of("dimensions", service_id)
     weak = sorted(
@@ -251,6 +251,13 @@ def _tables(row: Row, scores: Assessment) -> list[Table]:
         table_of("record-criteria", _readable(criteria, "criterion")),
         table_of("record-dimensions", _readable(weak, "dimension"), rest=rest),
     ]
+
+
+def _with_task(gate: Row) -> Row:
+    """Add the fact to find out to a gate of unknown state."""
+    asked = gate["evidence"].replace("not known:", "find out", 1)
+    task = {"label": NOT_DECIDABLE, "evidence": asked}
+    return {**gate, **task} if gate["state"] == "unknown" else gate
 
 
 def _readable(rows: list[Row], column: str) -> list[Row]:

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 import assess
 from assess.errors import AssessError
-from assess.report import cards
-from assess.report.model import Pictures
 from assess.report.record import (
     decision_record,
     keep,
@@ -65,15 +63,10 @@ def test_a_record_shows_that_a_waiver_of_an_unknown_gate_does_not_count(policy):
     gates = assess.score_readiness(fleet(["web"]), policy).details["gates"]
     gate = gates.loc[gates["state"].eq("unknown"), "gate"].iloc[0]
     waived = fleet(["web"]).replace(waivers=pd.DataFrame([{**waiver, "gate": gate}]))
-    report = assess.build_report(waived, policy)
-    told = report.decision_record("web")
+    told = assess.build_report(waived, policy).decision_record("web")
     [row] = [line for line in told.splitlines() if line.startswith(f"| {gate} | unknown")]
-    shown = cards.cards(report.scores, Pictures(report.scores)).cards[0].lists
-    items = next(items for title, items in shown.items() if title.startswith("Gates"))
-    [item] = [item for item in items if item.lead == gate]
-    for text in (row, item.text):
-        assert "find out" in text
-        assert "the waiver by shop until 2026-12-01 does not count" in text
+    assert "find out" in row
+    assert "the waiver by shop until 2026-12-01 does not count" in row
 
 
 @pytest.mark.parametrize("column", ["", "storage_driver", "version"])

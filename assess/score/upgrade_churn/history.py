@@ -60,7 +60,6 @@ FRAMES = (
     "incidents",
     "coverage",
 )
-LONG_AGO = Timestamp.min.tz_localize("UTC")
 ROLLBACK = "rollback"
 
 
@@ -107,8 +106,7 @@ class History:
     a source recorded, by host and moment; ``seen``: those between two snapshots that follow each
     other; ``moved``: changes of images, likewise. ``hosts, services``: when the engine of a host,
     and all images of a service, were watched. ``incidents``: hosts (`NOWHERE`: nobody knows),
-    moments, and whether the host surely had it; ``looked``: when incidents were looked for;
-    ``supposed``: when they may have been.
+    moments, and whether the host surely had it; ``looked``: when incidents were looked for.
     """
 
     first: Sight | None = None
@@ -120,14 +118,12 @@ class History:
     services: Mapping[str, Spans] = field(default_factory=dict)
     incidents: frozenset[tuple[str, Timestamp, bool]] = frozenset()
     looked: Spans = ()
-    supposed: Spans = ()
 
     @classmethod
     def of(cls, inventory: Inventory, policy: Policy) -> Self:
         """Read the history in one snapshot: the changes that sources recorded up to then."""
         sight = sight_of(inventory)
         hosts = hosts_of(inventory)
-        looked, supposed = _looked(inventory, policy)
         recorded = {
             (move.host_id, move.after): move for move in _recorded(inventory, hosts)
         }
@@ -137,8 +133,7 @@ class History:
             recorded=recorded,
             hosts=_watched_hosts(inventory, recorded),
             incidents=frozenset(_incidents(inventory, hosts)),
-            looked=looked,
-            supposed=supposed,
+            looked=_looked(inventory, policy),
         )
 
     def __add__(self, later: History) -> History:
@@ -165,7 +160,6 @@ class History:
             services=_merged(self.services, services, later.services),
             incidents=self.incidents | later.incidents,
             looked=united(*self.looked, *later.looked),
-            supposed=united(*self.supposed, *later.supposed),
         )
 
     @property
@@ -353,12 +347,10 @@ def _incidents(
             yield place, moment, place in sure
 
 
-def _looked(inventory: Inventory, policy: Policy) -> tuple[Spans, Spans]:
-    """Return when incidents were recorded, and when they may have been: without a window, ever."""
-    if not inventory.has("incidents"):
-        return (), ()
-    spans = watched_spans(inventory, policy)
-    return (spans, ()) if spans else ((), ((LONG_AGO, inventory.snapshot_at),))
+def _looked(inventory: Inventory, policy: Policy) -> Spans:
+    """Return the time in which incidents were recorded, as far as coverage says so."""
+    spans = watched_spans(inventory, policy) if inventory.has("incidents") else None
+    return spans or ()
 
 
 def _engines_between(

@@ -4,7 +4,7 @@ Sources are support windows and history. Third-party images change by themselves
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from functools import cache
@@ -275,9 +275,9 @@ def upgrade_failures(
     """Count upgrades and failed upgrades, by line and over the fleet; those in ``broke`` failed."""
     # An upgrade failed if its status says so, or an incident or rollback on its host
     # followed. Where its host or that of the incident is unknown, or the moments are too
-    # vague to be surely within the window, the upgrade only may have failed; so, too, where
-    # no coverage says that somebody looked. An upgrade whose window, from its earliest
-    # moment, is not over or was not watched counts only if it failed.
+    # vague to be surely within the window, or no coverage says who looked for incidents, the
+    # upgrade only may have failed. An upgrade whose window, from its earliest moment, is not
+    # over or was not watched counts only if it failed.
     window = pd.Timedelta(days=policy["churn"]["failure_window_days"])
     words = any_of(policy["churn"]["failed_words"])
     moments = incident_moments(history)
@@ -285,6 +285,9 @@ def upgrade_failures(
     for move in history.moves:
         if move.step.change == ROLLBACK:
             rollbacks[move.host_id].append(move.span)
+    looked = history.looked
+    if not looked and history.incidents and history.last:
+        looked = ((pd.Timestamp(0, tz="UTC"), history.last.at),)
     tallies: dict[str, Tally] = {}
     for move in upgrades(history.moves):
         incidents = moments[move.host_id, True]
@@ -300,17 +303,15 @@ def upgrade_failures(
             or _any_in(incidents, surely)
             or any(holds((surely,), back) for back in backs)
         )
-        whole = (move.after, move.after + window)
-        is_watched = holds(history.looked, whole)
         may_have_failed = (
             failed
-            or not is_watched
+            or not history.looked
             or move.host_id == NOWHERE
             or _any_in(incidents, perhaps)
             or any(_any_in(those, perhaps) for those in unplaced)
             or any(back[0] <= perhaps[1] and perhaps[0] <= back[1] for back in near)
         )
-        if failed or is_watched or holds(history.supposed, whole):
+        if failed or holds(looked, (move.after, move.after + window)):
             # of an unknown version nobody knows the line
             line = move.step.line if move.step.now else POOL
             for name in {POOL, line or POOL}:
@@ -320,8 +321,7 @@ def upgrade_failures(
 
 
 def _any_in(moments: list[Timestamp], span: Span) -> bool:
-    at = bisect_left(moments, span[0])
-    return at < len(moments) and moments[at] <= span[1]
+    return bisect_left(moments, span[0]) < bisect_right(moments, span[1])
 
 
 def incident_moments(history: History) -> dict[tuple[str, bool], list[Timestamp]]:
