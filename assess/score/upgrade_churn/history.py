@@ -133,7 +133,9 @@ class History:
             recorded=recorded,
             hosts=_watched_hosts(inventory, recorded),
             incidents=frozenset(_incidents(inventory, hosts)),
-            looked=_looked(inventory, policy),
+            # as far as coverage says so
+            looked=(inventory.has("incidents") and watched_spans(inventory, policy))
+            or (),
         )
 
     def __add__(self, later: History) -> History:
@@ -345,12 +347,6 @@ def _incidents(
         sure = set().union(*(home for home in homes if len(home) == 1))
         for place in set().union(*homes) or {NOWHERE}:
             yield place, moment, place in sure
-
-
-def _looked(inventory: Inventory, policy: Policy) -> Spans:
-    """Return the time in which incidents were recorded, as far as coverage says so."""
-    spans = watched_spans(inventory, policy) if inventory.has("incidents") else None
-    return spans or ()
 
 
 def _engines_between(

@@ -286,8 +286,9 @@ def upgrade_failures(
         if move.step.change == ROLLBACK:
             rollbacks[move.host_id].append(move.span)
     looked = history.looked
-    if not looked and history.incidents and history.last:
-        looked = ((pd.Timestamp(0, tz="UTC"), history.last.at),)
+    last = history.last
+    if not looked and history.incidents and last:
+        looked = ((pd.Timestamp(0, tz="UTC"), last.at),)
     tallies: dict[str, Tally] = {}
     for move in upgrades(history.moves):
         incidents = moments[move.host_id, True]
@@ -381,12 +382,13 @@ def image_rates(history: History, services: pd.Index, policy: Policy) -> DataFra
     """
     moves = _watched(history.moved, history.services)
     counts = Counter((m.service_id, _component(m, policy)) for m in moves)
-    years = {name: _years(history.services.get(name, ())) for name in services}
+    watched = history.services
+    years = {n: days_in(watched.get(n, ())) / MEAN_YEAR_DAYS for n in services}
     parts = []
     for party in PARTIES:
-        own = {name: counts[name, f"{party}-party image"] for name in services}
+        image = f"{party}-party image"
         rows = {
-            name: (own[name], *observed_rate(own[name], time, policy.level))
+            name: (n := counts[name, image], *observed_rate(n, time, policy.level))
             for name, time in years.items()
             if time
         }
@@ -397,15 +399,11 @@ def image_rates(history: History, services: pd.Index, policy: Policy) -> DataFra
     return pd.concat(parts, axis=1)
 
 
-def _years(*spans: Spans) -> float:
-    """Add up watched time [years]; exact, so that the order of the spans does not matter."""
-    return math.fsum(map(days_in, spans)) / MEAN_YEAR_DAYS
-
-
 def observed_rate(count: int, years: float, level: float) -> Interval:
     """Return the observed rate with Jeffreys' interval [per year]; NaN without watched time."""
     if not years:
-        return Interval(math.nan, math.nan, math.nan)
+        nan = math.nan
+        return Interval(nan, nan, nan)
     _, lo, hi = jeffreys_rate(count, years, level=level)
     return Interval(count / years, lo, hi)
 
@@ -443,7 +441,8 @@ def fleet_pace(history: History, policy: Policy) -> DataFrame:
     rows = []
     for component, by_name in watched.items():
         count = counts[component, False]
-        years = _years(*by_name.values())
+        # exact, so that the order of the spans does not matter
+        years = math.fsum(map(days_in, by_name.values())) / MEAN_YEAR_DAYS
         rate = observed_rate(count, years, policy.level)
         rows.append((component, count, counts[component, True], years, *rate))
     return DataFrame(rows, columns=PACE)

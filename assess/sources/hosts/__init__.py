@@ -97,7 +97,7 @@ def tell_apart(hosts: list[PlainHost]) -> None:
     taken: Counter[str] = Counter()
     for host in hosts:
         is_plain = often[host.name] == 1 and not is_local(host.name)
-        wanted = host.cloud_id or host.name + f"@{host.place}" * (not is_plain)
+        wanted = host.cloud_id or (host.name if is_plain else f"{host.name}@{host.place}")
         taken[wanted] += 1
         host.host_id = f"{wanted}~{n}" if (n := taken[wanted]) > 1 else wanted
 
@@ -158,7 +158,6 @@ def stores_of(unit: SystemUnit) -> list[Texts]:
 def to_mounts(host: PlainHost, unit: SystemUnit) -> Rows:
     """Return the mounts: file systems of their own that hold the data of a store."""
     paths = [path for store in stores_of(unit) if (path := store["data_path"])]
-    disks = host.mounted or [{"path": path} for path in paths]  # each may be one
     return [
         {
             "workload_id": f"{host.host_id}/{unit.name}",
@@ -169,7 +168,8 @@ def to_mounts(host: PlainHost, unit: SystemUnit) -> Rows:
             "size_bytes": disk.get("size"),
             "data_like": bool(host.mounted) or None,
         }
-        for disk in disks
+        # of a host whose file systems nobody listed, each directory may be one
+        for disk in host.mounted or [{"path": path} for path in paths]
         if any(_holds(disk["path"], path) for path in paths)
     ]
 
