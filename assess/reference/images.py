@@ -26,16 +26,6 @@ Change = Literal[
 _TAG = re.compile(
     r"(?:v|[a-z]{1,16}-v(?=\d{1,3}\.\d)|version-|release-|rel-|r|(?:stable|open|[a-z]{1,16}\d[\d.]{0,8})-(?=\d{1,3}\.\d))?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)"
 )
-_USUAL = {
-    "postgresql": "postgres",
-    "mongodb": "mongo",
-    "rocky": "rockylinux",
-    # what is numbered like it
-    "eks": "kubernetes",
-    "gke": "kubernetes",
-    "aks": "kubernetes",
-    "k3s": "kubernetes",
-}
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])")
 _DAY_INSIDE = re.compile(rf"(?<!\d){_DAY.pattern}")
@@ -210,7 +200,7 @@ def _meaning(word: str) -> str:
 def product_of(repository: str | None) -> str:
     """Return the product of a repository: the last part of its path, under its usual name."""
     text = lowered(repository).rpartition("/")[2]
-    return _USUAL.get(text, text)
+    return lookup("usual_names", "name", "product").get(text, text)
 
 
 @cached

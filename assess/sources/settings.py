@@ -15,6 +15,10 @@ _NAME = Linear(r"[A-Za-z][\w./-]{0,100}")  # a label of a node has a slash
 _VALUE = Linear(r"[\w./-]{1,40}")
 _ASKED = Linear(r"[\w.-]*kubernetes\.io/[\w./-]{1,80}")  # keys that a cluster reads
 _MACHINE = Linear(r"-XX:[+-]?(\w+)")  # options of a Java machine
+# a program at the start of a command, without its path
+_CALLED = Linear(
+    r"(?:^(?:CMD(?:-SHELL)?\s)?|[|&;(`]|\s-c\s)[\s\"'{]*(?:[^\s|&;]*/)?([\w.-]+)"
+)
 _EARLY = Linear(r"[\w.-]*(alpha|beta)\.kubernetes\.io/[\w./-]{1,80}")  # those that end
 MAX_SETTINGS = 200
 MAX_WORDS = 2000
@@ -79,6 +83,12 @@ def asked_in(payload: Payload, form: str) -> str | None:
     """Return what a payload of a form asks of its engine; None where that is the default."""
     asks = picked(payload, form).items()
     return settings_of({name: value for name, value in asks if value and value != "runc"})
+
+
+def checked_by(words: Any) -> list[str]:
+    """Return the programs that a health check calls, of those that a rule asks for."""
+    called = _CALLED.findall(" ".join(map(str, words)))
+    return sorted({f"health={name}" for name in called} & _forms("shown").keys())
 
 
 def of_pod(

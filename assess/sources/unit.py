@@ -78,7 +78,7 @@ class Unit:
     container: str = ""  # its name within the pod, task or group
     role: str | None = None  # main, sidecar or init; None where it is alone
     is_process: bool = False  # of its host, in no container
-    asks: Words = ()  # settings of its platform that it asks for
+    asks: Iterable[str | None] = ()  # settings of its platform that it asks for
     proxies: Collection[str] = ()  # that route to it
     beside: tuple[Unit, ...] = ()  # the other containers of the same replica
 

@@ -6,7 +6,6 @@ had incidents alone, a good score looks like a bad one.
 """
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -54,7 +53,6 @@ HEADLINES = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Backtest(Result):
     """How well an earlier snapshot predicted which services had incidents.
 

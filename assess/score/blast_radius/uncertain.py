@@ -332,8 +332,7 @@ def _enumerated(part: Undecided, digits: int, sampling: Sampling) -> Outcome:
         starts = np.flatnonzero(np.diff(part.scenario, prepend=-1))
         if len(starts):
             losses[part.scenario[starts]] = np.add.reduceat(weighed, starts)
-        ends = _middle(part, losses, chance, sampling)
-        found.losses["next_lo"], found.losses["next_hi"] = ends
+        _add_middle(found, part, losses, chance, sampling)
     return found
 
 
@@ -373,8 +372,7 @@ def _drawn(part: Undecided, draws: int, sampling: Sampling) -> Outcome:
         losses = _losses(part, down, draws)
         found.losses["se"] = losses.std(axis=1, ddof=1) / math.sqrt(draws)
         chance = np.full((1, draws), 1 / draws)
-        ends = _middle(part, losses, chance, sampling)
-        found.losses["next_lo"], found.losses["next_hi"] = ends
+        _add_middle(found, part, losses, chance, sampling)
     return found
 
 
@@ -397,12 +395,16 @@ def _losses(part: Undecided, down: Words, draws: int) -> Floats:
     return losses
 
 
-def _middle(part: Undecided, losses: Floats, chance: Floats, sampling: Sampling) -> Ends:
-    """Return by scenario the interval of the loss of one failure."""
+def _add_middle(
+    found: Outcome, part: Undecided, losses: Floats, chance: Floats, sampling: Sampling
+) -> None:
+    """Add by scenario the interval of the loss of one failure."""
     besides = sampling.unexplained
     if besides is None:
-        return middle(losses, chance, sampling.level)
-    return besides.middle(losses, chance, part.weight(), sampling.level)
+        ends = middle(losses, chance, sampling.level)
+    else:
+        ends = besides.middle(losses, chance, part.weight(), sampling.level)
+    found.losses["next_lo"], found.losses["next_hi"] = ends
 
 
 def bounded(undecided: Undecided, *, most: bool) -> Outcome:

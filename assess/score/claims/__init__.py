@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,6 @@ def texts() -> dict[str, Cells]:
     return packaged("score/claims/claims.toml")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Claims(Result):
     """The claims C1 to C16, measured on this fleet.
 

@@ -31,7 +31,6 @@ SETTLED = 0.1  # what a settled label counts: another quarter may open it
 ROOT_TAU = (2 * np.pi) ** 0.5
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Experiments(Result):
     """Ranking of failures to try next; see `score_experiments`."""
 

@@ -6,7 +6,6 @@ policy. The score and the counterfactuals of what-next use one formula: `points`
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,7 +121,6 @@ def contributions(scores: DataFrame, weights: Series) -> DataFrame:
     return DataFrame(parts).reset_index()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Readiness(Result):
     """Readiness of each service, its gates, and its unknown facts."""
 

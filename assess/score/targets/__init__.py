@@ -7,7 +7,7 @@ that a move replaces are computed anew. Criteria stand beside it: readiness, upg
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,6 @@ PRICE_WORDS = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Targets(Result):
     """Every service on every target: verdict, blockers, and the criteria there."""
 

@@ -7,7 +7,6 @@ yet: its figures are those of the target engine, prospective.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -58,7 +57,6 @@ WORK = ("simulation", "remedies", "calendar", "notes")
 PAST = ("image_changes", "moves", "pace")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class UpgradeChurn(Result):
     """Upgrade churn of every service.
 

@@ -15,6 +15,7 @@ from pandas.arrays import BooleanArray
 from assess import reference
 from assess.errors import RequestError, with_nearest
 from assess.execution import each
+from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.entries import IDS
@@ -30,6 +31,7 @@ from assess.score.upgrade_churn.in_use import (
     mounts_of,
     number_of,
     objects_of,
+    on_bases,
     packages_of,
     systems_of,
     workloads_on,
@@ -62,7 +64,8 @@ class Goal(NamedTuple):
 
 def goal_of(text: str) -> Goal:
     """Read a target such as ``kubernetes:1.35``; a bare version is docker's."""
-    name, _, version = text.rpartition(":")
+    meant = reference.lookup("other_targets", "target", "means").get(text, text)
+    name, _, version = meant.rpartition(":")
     system = reference.distro_of(name)
     product = system or reference.product_of(name) or reference.ENGINE
     is_known = product in products() and not reference.distro_of(product)
@@ -166,10 +169,12 @@ def broken_by(inventory: Inventory, upgrades: Iterable[Move]) -> set[Move]:
 def _world_hits(inventory: Inventory) -> DataFrame:
     """List what the events of the world affect, each from its ``day`` until its ``end``."""
     workloads = workloads_on(inventory, WORLD, "")
+    built = workloads[surely(workloads["is_build"])]
     tables = {
         "workloads": workloads,
-        "packages": packages_of(workloads),
+        "packages": packages_of(built),
         "mounts": mounts_of(inventory, workloads),
+        "bases": on_bases(flags_of(built, WORLD, "")),
     }
     hits = _Hits(tables, inventory.snapshot_at)
     for change in changes(WORLD):
@@ -177,6 +182,13 @@ def _world_hits(inventory: Inventory) -> DataFrame:
         # few fleets have builds: hundreds of rules ask their packages
         if rows_n:
             hits.add(change, pd.array([True] * rows_n, dtype="boolean"))
+    # what a system changes is changed for the tags that moved to it
+    for move in () if built.empty else reference.rows("moved_bases"):
+        goal = Goal(*move["system"].split())
+        moved = surely(evaluate(move["tags"], tables["bases"], at=hits.at)).array
+        for change in filter(_Ahead(goal).reaches, changes(goal.product)):
+            if change["table"] == "bases" and change["version"]:
+                hits.add(change | move, moved)
     found = hits.joined()
     return found.assign(day=_days(found["by"]), end=_days(found["until"]))
 
@@ -270,7 +282,7 @@ class _Hits:
 
     def __init__(self, tables: Mapping[str, DataFrame], at: Timestamp) -> None:
         self._tables = tables
-        self._at = at
+        self.at = at
         self._texts: list[dict[str, str]] = []
         # by table: positions of rows, and of the text of each
         self._found: defaultdict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(
@@ -282,7 +294,7 @@ class _Hits:
         table = self._tables[change["table"]]
         # Where the running version is unknown, only what is known to be in use counts: it
         # breaks anyway.
-        holds = evaluate(change["condition"], table, at=self._at).array
+        holds = evaluate(change["condition"], table, at=self.at).array
         is_hit = holds.to_numpy(bool, na_value=False)
         is_hit &= ahead.to_numpy(bool, na_value=True)
         is_open = holds.isna() & ahead.to_numpy(bool, na_value=False)

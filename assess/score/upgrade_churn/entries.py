@@ -24,18 +24,13 @@ _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 IDS = ["service_id", "workload_id", "host_id"]
 _KEPT = [*IDS, "base_os", "repository", "tag_version", "package_tools", "pinned"]
 GATE = "feature-gates."
-_FACTS = ("last", "locked", "held")
-_KEEPS_CLOUD = GATE + "DisableCloudProviders=false"
-_TOLERATES = "toleration.node-role.kubernetes.io/control-plane"
 _PAIR = r"(?s)^([^=]*)=?(.*)$"
-_DOMAIN = r"^node-label\.([^/]*)/"
 POD = "pod"  # whose settings are those that it asks of its cluster
-_OF_SETTINGS = [*IDS, "version", "host_network", "repository", "tag", "package_sources"]
+_OWN = [*_KEPT, "version", "host_network", "tag", "package_sources", "is_base_seen"]
 
 
-def packages_of(workloads: DataFrame) -> DataFrame:
+def packages_of(built: DataFrame) -> DataFrame:
     """Return a row for each package source of each build; that of its base names no host."""
-    built = workloads[workloads["is_build"].eq(True)]
     builds = built[[*_KEPT, "tag", "package_sources"]]
     builds = builds.astype(object).where(builds.notna(), None)
     rows = [row for build in builds.to_dict("records") for row in _sources_of(build)]
@@ -44,8 +39,8 @@ def packages_of(workloads: DataFrame) -> DataFrame:
 
 def reads_base_alone(sources: Series) -> Series:
     """Return which builds read the lists of their base alone; unknown where they name others."""
-    has_others = sources.astype("string").str.contains(_LISTS).fillna(value=False)
-    return Series(data=True, index=sources.index, dtype="boolean").mask(has_others)
+    is_alone = ~surely(sources.astype("string").str.contains(_LISTS))
+    return is_alone.astype("boolean").where(is_alone)
 
 
 def _sources_of(build: Row) -> Iterator[Row]:
@@ -97,23 +92,21 @@ def _keeps(host: str, system: str | None) -> bool:
 def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
     """Return a row for each setting in a column, and for each that a workload has of its own."""
     component = "kubelet" if column == "kubelet_flags" else "engine"
-    of_host = workloads[_OF_SETTINGS].assign(
-        component=component, setting=workloads[column]
-    )
+    of_host = workloads[_OWN].assign(component=component, setting=workloads[column])
     own = workloads["settings"].astype("string")
     program = value_of(own, "program").fillna(POD)
-    of_workload = workloads[_OF_SETTINGS].assign(component=program, setting=own)
+    of_workload = workloads[_OWN].assign(component=program, setting=own)
     table = pd.concat([of_host, of_workload], ignore_index=True)
-    table["keeps_cloud"] = has_setting(table["setting"], _KEEPS_CLOUD)
-    table["tolerates_control_plane"] = has_setting(table["setting"], _TOLERATES)
+    keeps = "featureGates.DisableCloudProviders=false"
+    tolerates = "toleration.nodeRole.kubernetes.io/controlPlane"
+    table["keeps_cloud"] = has_setting(table["setting"], keeps)
+    table["tolerates_control_plane"] = has_setting(table["setting"], tolerates)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
     parts = table["setting"].str.strip().str.extract(_PAIR)
     table = table.assign(flag=parts[0], value=parts[1])
-    labels = table["flag"].astype("string").str.extract(_DOMAIN)
     return table.assign(
-        label_domain=labels[0].fillna(""),
-        cloud=table["value"].where(table["flag"] == "cloud-provider", ""),
+        label_domain=table["flag"].str.split("/").str[0],
         family=table["value"].str.rsplit(".", n=1).str[0],
         option=table["value"].str.split("=").str[0],
         gate=[_fate_of(target, *pair) for pair in cells(table, "flag", "value")],
@@ -122,11 +115,9 @@ def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
 
 def has_setting(settings: Series, setting: str) -> Series:
     """Return which rows have a setting; False where the settings of the host are unknown."""
-    # a file says failCgroupV1, a command line fail-cgroupv1
-    padded = ";" + settings.astype("string") + ";"
-    plain = padded.str.replace("-", "").str.lower()
-    wanted = setting.replace("-", "").lower()
-    return surely(plain.str.contains(f";{wanted};", regex=False))
+    # a file says failCgroupV1, a command line fail-cgroupv1: ``setting`` has no hyphen
+    named = "-?".join(setting)
+    return surely(settings.astype("string").str.contains(f"(?i)(?:^|;){named}(?:;|$)"))
 
 
 def value_of(settings: Series, flag: str) -> Series:
@@ -139,7 +130,10 @@ def _fate_of(target: str, flag: str, value: str) -> str:
     """Return whether a target lacks a feature gate (gone) or holds it at another value (held)."""
     gate = flag.removeprefix(GATE)
     there = (reference.parse_version(target) or ())[:2]
-    facts = (reference.lookup("feature_gates", "gate", name) for name in _FACTS)
+    facts = (
+        reference.lookup("feature_gates", "gate", name)
+        for name in ("last", "locked", "held")
+    )
     last, locked, locked_at = (column.get(gate) for column in facts)
     if last and there > reference.numbers_of(last):
         return "gone"

@@ -22,8 +22,9 @@ KERNEL = "kernel"  # a system of hosts like a distribution, whatever that is
 WORLD = "world"  # what happens on a day, whatever runs
 _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
 IDLE = ""  # the workload of a host that runs none that is known
-_TEXTS = ["version", "engine_text", "kubelet_text"]
-_SETTINGS = ["logging_driver", "seccomp", "daemon_flags", "kubelet_flags"]
+_KEPT = (
+    "version engine_text kubelet_text logging_driver seccomp daemon_flags kubelet_flags"
+)
 _DAY = "%Y%m%d"  # as a number, 20250925
 
 
@@ -112,7 +113,11 @@ def bases_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     release = table["base_os"].where(is_on).str.split().str[-1]
     version = release.fillna(entries.value_of(table["settings"], product))
     known = table.assign(version=version)[version.notna()]
-    table = flags_of(known, product, target)
+    return on_bases(flags_of(known, product, target))
+
+
+def on_bases(table: DataFrame) -> DataFrame:
+    """Return the settings of builds, and whether each build reads the lists of its base alone."""
     brings = _each(reference.base_lists, table, "repository", "tag").astype(bool)
     # nobody knows what lists another image has
     brings |= ~table["repository"].str.startswith("library/")
@@ -320,9 +325,7 @@ def _asking_cluster(workloads: DataFrame, target: str) -> DataFrame:
     gone = DataFrame(found.tolist(), workloads.index, columns)
     place = ["kubelet_text", "provider", "provider_version"]
     product = _each(reference.cluster_product, workloads, *place)
-    is_joined = entries.has_setting(
-        workloads["kubelet_flags"], "container-runtime=remote"
-    )
+    is_joined = entries.has_setting(workloads["kubelet_flags"], "containerRuntime=remote")
     keeps = product.map(reference.platform_kind).eq("distribution") | is_joined
     return workloads.join(gone).assign(cluster_product=product, keeps_docker=keeps)
 
@@ -358,7 +361,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     docker = target if product == reference.ENGINE else None
     driver_runs = partial(reference.driver_runs, engine_version=docker)
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[["host_id", *asked, *_TEXTS, *_SETTINGS]]
+    kept = table[["host_id", *asked, *_KEPT.split()]]
     return kept.astype({"runtime": "string"}).assign(
         driver_runs=_each(driver_runs, table, "storage_driver").astype("boolean"),
         engine=_each(number_of, table, "engine_text"),

@@ -16,6 +16,7 @@ from assess.sources.failure import failure
 from assess.sources.redact import is_secret_name, keep_labels, scrub
 from assess.sources.replica import MAX_DECLARED, declared_rows
 from assess.sources.routing import routers_of
+from assess.sources.settings import asked_in
 from assess.sources.unit import Unit, is_checked, service_row, share, unread_note
 from assess.sources.values import (
     Texts,
@@ -207,6 +208,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         restart_policy=_restarts(service),
         stop_timeout_s=duration(service, "stop_grace_period"),
         health_checked=False if is_off else is_checked(image, declared),
+        asks=[asked_in(service, "compose asks"), *check.get("asks", ())],
         config_external=True if any(map(service.get, _CONFIG_KEYS)) else None,
     )
 

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
+from assess.sources.settings import checked_by
 from assess.sources.unit import port_text
 from assess.sources.values import Texts, as_list, dig, is_true, picked, text
 from assess.sources.volumes import COLON
 
-_MAPPINGS = "environment labels networks deploy logging models"
-_LISTS = "links external_links volumes_from cap_add devices profiles expose secrets"
+_MAPPINGS = "environment labels networks deploy logging models sysctls"
+_LISTS = (
+    "links external_links volumes_from cap_add devices profiles expose secrets dns_opt"
+)
 _SCALARS = (
     "image container_name hostname restart privileged network_mode pid ipc user read_only "
     "scale mem_limit mem_reservation cpus cpu_quota cpu_period pids_limit stop_grace_period "
-    "gpus provider"
+    "gpus provider mac_address"
 )
 
 _SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
@@ -103,8 +106,9 @@ def _env_file(item: Any, directory: Path) -> tuple[Path, bool]:
 
 def _healthcheck(value: Any) -> Row:
     check = as_mapping(value)
-    first = next(iter(as_list(check, "test")), None)
-    return {"first": first, "disable": check.get("disable")}
+    words = as_list(check, "test")
+    first = next(iter(words), None)
+    return check | {"first": first, "asks": checked_by(words)}
 
 
 def mount(item: Any) -> tuple[str, Row]:

@@ -13,7 +13,7 @@ from assess.sources.edges import variables as texts_of
 from assess.sources.failure import HINTS
 from assess.sources.redact import keep_env, keep_labels, strip_credentials
 from assess.sources.routing import routers_of
-from assess.sources.settings import asked_in, setting_text, settings_of
+from assess.sources.settings import asked_in, checked_by, setting_text, settings_of
 from assess.sources.values import Texts, dicts, dig, listed, moment, table, text, texts
 from assess.sources.volumes import nfs_export
 
@@ -241,11 +241,12 @@ def keep_inspected(raw: Payload) -> Kept:
     line = " ".join(text.value for text in command)
     image = text(raw, "Config", "Image").rpartition("/")[2].partition(":")[0]
     tests = texts(raw, "Config", "Healthcheck", "Test")
+    asks = [asked_in(raw, "docker asks"), *checked_by(tests)]
     kept = _pick(raw, "inspection") | {
         "Labels": labels,
         "Env": env,
         "mentions": mentions([*texts_of(values), *command]),
-        "settings": setting_text(line, image, values, [asked_in(raw, "docker asks")]),
+        "settings": setting_text(line, image, values, asks),
         "health_checked": bool(tests) and tests[0] != "NONE",
         "proxies": sorted(routers_of(table(raw, "Config", "Labels"), values)),
     }

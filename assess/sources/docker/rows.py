@@ -141,7 +141,7 @@ def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
         proxies=inspected["proxies"],
         devices_n=len(host.get("Devices") or []),
         restart_policy=dig(host, "RestartPolicy", "Name") or "no",
-        asks=tuple(filter(None, asks)),
+        asks=asks,
     )
 
 

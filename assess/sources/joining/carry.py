@@ -1,7 +1,5 @@
 """Carry forward rows of an earlier snapshot, as stale, for scopes that this run could not read."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from datetime import datetime
 

@@ -86,7 +86,7 @@ def to_unit(
     # without a key all taints are tolerated
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
     asks = of_pod(annotations, table(spec, "nodeSelector"), taints)
-    return replace(main, beside=tuple(beside), asks=tuple(asks))
+    return replace(main, beside=tuple(beside), asks=asks)
 
 
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:

@@ -1344,7 +1344,9 @@ def test_every_column_of_rules_by_hand():
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
         **{"created_from": 0, "created_by": 20260930, "host_network": True},
         # no setting is known
-        **dict.fromkeys(["cgo", "linking", "runs_on", "search_security", "starts"], ""),
+        **dict.fromkeys(
+            ["cgo", "checks", "linking", "runs_on", "search_security", "starts"], ""
+        ),
     }
 
 

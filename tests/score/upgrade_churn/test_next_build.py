@@ -223,3 +223,65 @@ def test_a_build_is_no_replica():
     pd.testing.assert_frame_equal(without.blast_radius.frame, beside.blast_radius.frame)
     assert "b" in set(beside.inventory["workloads"]["workload_id"])
     assert "b" not in set(beside.inventory.running["workloads"]["workload_id"])
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "day", "certainty"),
+    [
+        # the tag moved to Ubuntu 24.04, which has a user with this id, and no adduser
+        (
+            "FROM eclipse-temurin:17\nRUN useradd -u 1000 app",
+            "UBUNTU-23.04-useradd-1000",
+            "2024-07-23",
+            "will",
+        ),
+        (
+            "FROM eclipse-temurin:17\nRUN adduser --system spring",
+            "UBUNTU-24.04-adduser",
+            "2024-07-23",
+            "may",
+        ),
+        (
+            "FROM python:3.11-slim\nRUN apt-get update && apt-get install -y libgl1-mesa-glx",
+            "DEBIAN-13-packages",
+            "2025-08-12",
+            "will",
+        ),
+        (
+            "FROM node:lts-alpine\nRUN apk add --no-cache python2",
+            "ALPINE-3.16-packages",
+            "2022-05-23",
+            "will",
+        ),
+        (
+            "FROM amazonlinux:latest\nRUN amazon-linux-extras install docker",
+            "AMAZON-LINUX-2023-amazon-linux-extras",
+            "2023-03-15",
+            "will",
+        ),
+    ],
+)
+def test_a_tag_that_moves_to_a_system_brings_its_changes(
+    broken, text, change, day, certainty
+):
+    assert broken(text, by=day)[change] == certainty
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM eclipse-temurin:17-jammy\nRUN useradd -u 1000 app",
+        "FROM eclipse-temurin:17-jdk-ubi9-minimal\nRUN useradd -u 1000 app",
+        f"FROM eclipse-temurin:17@sha256:{'a' * 64}\nRUN useradd -u 1000 app",
+        # no release of this line was built on Debian 13
+        "FROM python:3.8-slim\nRUN apt-get update && apt-get install -y libgl1-mesa-glx",
+        "FROM python:3.11-slim-bookworm\nRUN apt-get install -y libgl1-mesa-glx",
+    ],
+)
+def test_a_tag_that_names_its_system_or_is_pinned_does_not_move(broken, text):
+    assert not {"UBUNTU-23.04-useradd-1000", "DEBIAN-13-packages"} & broken(text).keys()
+
+
+def test_a_tag_has_not_moved_before_its_day(broken):
+    text = "FROM eclipse-temurin:17\nRUN useradd -u 1000 app"
+    assert "UBUNTU-23.04-useradd-1000" not in broken(text, by="2024-07-22")
