@@ -234,7 +234,7 @@ def direct_impact(placement: DataFrame, min_healthy_pct: Series) -> dict[str, Da
     anywhere = table[table["element"].isna()]
     wide = on(pd.concat([known, known[PAIR].merge(anywhere.drop(columns="element"))]))
 
-    def down(table: DataFrame, *, best: bool, worst: bool) -> DataFrame:
+    def down(table: DataFrame, *, best: bool = False, worst: bool = False) -> DataFrame:
         service = table["service_id"]
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()
@@ -248,10 +248,10 @@ def direct_impact(placement: DataFrame, min_healthy_pct: Series) -> dict[str, Da
         return table.loc[is_down, PAIR].sort_values(PAIR, ignore_index=True)
 
     # a row for every pair would make these as many as services times elements
-    always = down(anywhere, best=False, worst=True)
+    always = down(anywhere, worst=True)
     sometimes = wide.merge(always[PAIR[::2]], how="left_anti")
     return {
-        "lo": down(on(live[~surely(live["doubtful"])]).dropna(), best=True, worst=False),
-        "point": down(known, best=False, worst=False),
-        "hi": pd.concat([down(sometimes, best=False, worst=True), always]),
+        "lo": down(on(live[~surely(live["doubtful"])]).dropna(), best=True),
+        "point": down(known),
+        "hi": pd.concat([down(sometimes, worst=True), always]),
     }
