@@ -33,11 +33,10 @@ def topology_fields(
 ) -> dict[str, Any]:
     """Return ``elements, placement, direct, frozen`` of a fleet; see `topology.Topology`."""
     placed = placement(inventory, policy)
-    share = inventory.by_service["min_healthy_pct"]
     return {
         "elements": _elements(inventory, services, outside, placed),
         "placement": placed,
-        "direct": direct_impact(placed, share),
+        "direct": direct_impact(placed, inventory.by_service["min_healthy_pct"]),
         "frozen": frozen(inventory, policy),
         "unlooked": _unlooked(inventory),
     }
@@ -48,15 +47,15 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
 
     A replica whose host, zone or engine version is unknown has a row of that kind with ``element``
     NA: it may run on any; so has a container whose image or base image is unknown, and a replica that
-    an orchestrator placed in an unknown cluster.
+    an orchestrator placed in an unknown cluster. A row is ``doubtful`` where nobody knows whether the
+    replica is a container: it may run beside the engine of its host.
     """
     workloads = inventory["workloads"]
     replicas = workloads.loc[is_replica(workloads), _PLACED]
-    runs_on_engine = on_engine(replicas, policy)
-    is_container = replicas_in_containers(replicas, policy)
     zone = replicas["host_id"].map(inventory["hosts"].set_index("host_id")["az"])
     images = replicas.assign(element=image_names(replicas))
-    images = images[images["element"].notna() | ~surely(~is_container)]
+    is_bare = surely(~replicas_in_containers(replicas, policy))
+    images = images[images["element"].notna() | ~is_bare]
     bases = on_bases(inventory, replicas)
     has_base = images["workload_id"].isin(bases["workload_id"])
     baseless = images[~has_base].assign(element=pd.NA)
@@ -67,13 +66,13 @@ def placement(inventory: Inventory, policy: Policy) -> DataFrame:
     parts = {
         "host": replicas.assign(element=replicas["host_id"]),
         "az": replicas.assign(element=zone),
-        "engine": _on_engines(inventory, replicas, runs_on_engine),
+        "engine": _on_engines(inventory, replicas, on_engine(replicas, policy)),
         "image": images,
         "base_image": pd.concat([bases, baseless]),
         "volume": on_volumes(inventory, replicas),
         "cluster": clusters[is_clustered | clusters["element"].notna()],
     }
-    columns = ["element_kind", "workload_id", "service_id", "state", "element"]
+    columns = [*PAIR, "workload_id", "state", "doubtful"]
     rows = pd.concat(parts, names=["element_kind"]).reset_index("element_kind")
     return rows[columns].drop_duplicates(ignore_index=True)
 
@@ -122,11 +121,12 @@ def _on_engines(inventory: Inventory, replicas: DataFrame, may_run: Series) -> D
     """List replicas with the engines of their host as ``element``; NA where these are unknown."""
     engines = running_engines(inventory)
     engines = engines.assign(element=engine_names(engines))[["host_id", "element"]]
-    known = replicas[surely(may_run)].merge(engines, on="host_id")
+    replicas = replicas.assign(doubtful=may_run.isna())[~surely(~may_run)]
+    known = replicas.merge(engines, on="host_id")
     # a host that has no engine has a row that says so
     seen = pd.concat([engines["host_id"], inventory["engines"]["host_id"]])
-    is_unknown = may_run.isna() | (may_run & ~replicas["host_id"].isin(seen))
-    return pd.concat([known, replicas[is_unknown].assign(element=pd.NA)])
+    unknown = replicas[~replicas["host_id"].isin(seen)].assign(element=pd.NA)
+    return pd.concat([known, unknown])
 
 
 def engine_names(engines: DataFrame) -> Series:
@@ -215,22 +215,26 @@ def direct_impact(placement: DataFrame, min_healthy_pct: Series) -> dict[str, Da
 
     A service fails where fewer replicas live on than it needs. A replica of unknown state is not
     live at the point. At worst exactly those live that stand on the element that fails: they raise
-    the need, and are lost. At best exactly the others live. A replica that may stand on any element
-    of a kind stands on the one that fails only at worst; a service that each of them takes down then
-    has one row for all, with ``element`` NA. Services of unknown place are left out.
+    the need, and are lost. At best exactly the others live, and doubtful rows do not count. A replica
+    that may stand on any element of a kind stands on the one that fails only at worst; a service that
+    each of them takes down then has one row for all, with ``element`` NA. Services of unknown place
+    are left out.
     """
     runs = is_running(placement)
     perhaps = placement["state"].isna()
     live = placement.assign(running=runs, perhaps=perhaps)[runs | perhaps]
     counted = ["running", "perhaps"]
     every = live.drop_duplicates("workload_id").groupby("service_id")[counted].sum()
-    on = live.groupby(PAIR, dropna=False)[counted].sum().reset_index()
-    known = on[on["element"].notna()]
-    anywhere = on[on["element"].isna()]
-    more = known[PAIR].merge(anywhere.drop(columns="element"))
-    wide = pd.concat([known, more]).groupby(PAIR)[counted].sum().reset_index()
 
-    def down(table: DataFrame, *, best: bool, worst: bool) -> DataFrame:
+    def on(rows: DataFrame) -> DataFrame:
+        return rows.groupby(PAIR, dropna=False)[counted].sum().reset_index()
+
+    table = on(live)
+    known = table.dropna()
+    anywhere = table[table["element"].isna()]
+    wide = on(pd.concat([known, known[PAIR].merge(anywhere.drop(columns="element"))]))
+
+    def down(table: DataFrame, *, best: bool = False, worst: bool = False) -> DataFrame:
         service = table["service_id"]
         perhaps = table["perhaps"].to_numpy()
         live = service.map(every["running"]).to_numpy()
@@ -244,10 +248,10 @@ def direct_impact(placement: DataFrame, min_healthy_pct: Series) -> dict[str, Da
         return table.loc[is_down, PAIR].sort_values(PAIR, ignore_index=True)
 
     # a row for every pair would make these as many as services times elements
-    always = down(anywhere, best=False, worst=True)
+    always = down(anywhere, worst=True)
     sometimes = wide.merge(always[PAIR[::2]], how="left_anti")
     return {
-        "lo": down(known, best=True, worst=False),
-        "point": down(known, best=False, worst=False),
-        "hi": pd.concat([down(sometimes, best=False, worst=True), always]),
+        "lo": down(on(live[~surely(live["doubtful"])]).dropna(), best=True),
+        "point": down(known),
+        "hi": pd.concat([down(sometimes, worst=True), always]),
     }

@@ -42,14 +42,18 @@ def test_an_unknown_place_may_be_any_and_a_unit_runs_beside_the_engine():
         assert beside.keys().isdisjoint({"engine"})
 
 
-def test_what_may_be_no_container_runs_on_an_engine_and_an_image_only_at_worst():
+def test_what_may_be_no_container_runs_on_the_engine_of_its_host_but_for_certain():
     """Neither its kind nor its image is known."""
     unread = dict.fromkeys(("image_ref", "registry", "repository", "tag", "image_digest"))
-    found = on(Fleet().first("workloads", source_kind=None, **unread))
-    assert pd.isna(found["engine"])
-    assert pd.isna(found["image"])
-    # a known image is that of a container
-    assert on(Fleet().first("workloads", source_kind=None))["engine"] == "docker 29.7.2"
+    for fields, lowest in ((unread, 0.0), ({}, 1.0)):
+        fleet = Fleet().first("workloads", source_kind=None, **fields)
+        found = on(fleet)
+        assert found["engine"] == "docker 29.7.2"
+        # a known image is that of a container
+        assert pd.isna(found["image"]) == bool(fields)
+        frame = score_blast_radius(fleet.inventory(), POLICY, detail=False).frame
+        ends = frame.loc[("engine", "docker 29.7.2"), ["impact_lo", "impact"]]
+        assert ends.tolist() == [lowest, 1.0]
 
 
 def test_a_container_on_a_host_whose_engine_nobody_saw_may_run_on_any():
