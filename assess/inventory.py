@@ -36,7 +36,7 @@ class UnknownColumnWarning(UserWarning):
     """A snapshot holds columns that the data dictionary does not know."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Inventory:
     """Frames of one fleet at one moment.
 

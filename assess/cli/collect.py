@@ -281,4 +281,5 @@ def sources(type_: str | None, *, is_policy: bool, is_script: bool, out: Output)
     if type_ and type_ not in known:
         raise no_such("source", type_, known, RequestError)
     chosen = {type_: known[type_]} if type_ else known
-    out.table(DataFrame(chosen.values()))
+    table = DataFrame(chosen.values())
+    out.table(table.map(lambda cell: cell if isinstance(cell, str) else ", ".join(cell)))

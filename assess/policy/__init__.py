@@ -22,7 +22,7 @@ HASH_LENGTH = 12
 MERGED_BY_ID = ("check", "gate", "refusal", "targets")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Policy:
     """The decisions of an organisation, made before it looks at its fleet.
 

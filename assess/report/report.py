@@ -37,7 +37,7 @@ WORK = "report"  # name of the progress bar
 STEPS = 7
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True)
 class Report:
     """The report of a quarter, for a decision meeting.
 

@@ -18,8 +18,8 @@ class SourceType:
     """Description of a type of source, from its `Source` class."""
 
     type: str
-    options: str
-    fills: str
+    options: tuple[str, ...]
+    fills: tuple[str, ...]
     needs: str
     dump: str
     origin: str  # ``assess``, or the package that brings it
@@ -80,9 +80,9 @@ def source_types() -> dict[str, SourceType]:
             # a source of this package is described without loading it
             s: Any = SimpleNamespace(**row) if row else make(home)
             described[name] = SourceType(
-                name, ", ".join(s.options), ", ".join(s.fills), s.needs, s.dump, origin
+                name, tuple(s.options), tuple(s.fills), s.needs, s.dump, origin
             )
         except ConfigError as error:
             # one broken plug-in must not hide the list of all others
-            described[name] = SourceType(name, "", "", str(error), "", origin)
+            described[name] = SourceType(name, (), (), str(error), "", origin)
     return described

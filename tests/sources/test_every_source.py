@@ -193,8 +193,7 @@ def test_every_type_that_asks_a_server_has_an_answer_for_it():
     asking = {
         kind
         for kind, found in source_types().items()
-        if found.origin == "assess"
-        and {"endpoint", "endpoint_url"} & {*found.options.split(", ")}
+        if found.origin == "assess" and {"endpoint", "endpoint_url"} & {*found.options}
     }
     assert set(LIVE) == asking
 

@@ -61,10 +61,10 @@ def test_a_column_is_read_as_it_was_written_or_not_at_all(days, order, separator
         assert detected != {"dmy": "mdy", "mdy": "dmy"}[order]
     for day, cell in zip(days, cells, strict=True):
         truth = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        assert read_time(cell, order=order) == truth
-        assert read_time(cell, order=detected) in (truth, None)
+        assert parse_time(cell, order=order) == truth
+        assert parse_time(cell, order=detected) in (truth, None)
         if is_certain or order == "ymd" or day.day == day.month:
-            assert read_time(cell, order=detected) == truth
+            assert parse_time(cell, order=detected) == truth
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,14 @@ def test_owners_are_found_by_their_names_where_they_may_not_be_listed():
     assert kinds["web-6d5f7c9b8f-x7k2p"] == ("web", "deployment")
     assert kinds["report-29400240-zz9xk"] == ("report", "cronjob")
     assert kinds["postgres-0"] == ("postgres", "statefulset")
-    assert all(w["host_id"] is None for w in batch.rows["workloads"])
+    # pods name the nodes that nobody listed
+    assert {w["host_id"] for w in batch.rows["workloads"]} == {
+        "shop-node-1",
+        "shop-node-2",
+    }
+    hosts = {row["host_id"]: row["os_name"] for row in batch.rows["hosts"]}
+    assert hosts == {"shop-node-1": None, "shop-node-2": None}
+    assert not batch.rows.get("engines")
     unknown = {row["min_healthy_pct"] for row in batch.rows["services"]}
     assert unknown == {None}
 

@@ -87,7 +87,7 @@ def address(*steps: str) -> str:
     return "#explore/" + "/".join(quote(step, safe="") for step in steps)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True)
 class Explorer:
     """The explorer of one or several results, for a notebook: one self-contained output.
 

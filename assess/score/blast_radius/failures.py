@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame, MultiIndex
 
 from assess.inventory import Inventory
 from assess.policy import Policy
@@ -85,7 +85,7 @@ def observed_failures(
     kind = table["element_kind"]
     renamed = table["element"].map(lambda name: names.get(name, name))
     element = table["element"].mask(kind.eq("service"), renamed)
-    table["key"] = Series([*zip(kind, element, strict=True)], table.index, dtype="object")
+    table["key"] = MultiIndex.from_arrays([kind, element]).to_flat_index()
     table = _merge_overlapping(table[table["key"].isin(topology.elements)])
     known_n = len(table)
     most = int(policy["blast_radius"]["failures_most"])

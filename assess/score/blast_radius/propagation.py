@@ -314,7 +314,7 @@ def reached(graph: Graph, scenarios: Scenarios, sampling: Sampling) -> Impact:
     return propagate(reachable, failing, sampling=sampling)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Down:
     """What fails along certain arcs in a block: weight and nodes by scenario.
 

@@ -98,7 +98,7 @@ class ImageMove(NamedTuple):
         return self.after, self.before
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class History:
     """Changes over some snapshots, and the time over which they would be visible.
 

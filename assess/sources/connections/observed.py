@@ -44,7 +44,7 @@ class Talk:
     near: str = ""  # machine, where the addresses are its own
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """The point of observation of a talk: the caller's machine, the callee's, or an interface."""
 

@@ -38,7 +38,7 @@ class Callee:
     is_known: bool  # it is a service of the fleet
 
 
-@dataclass(slots=True)
+@dataclass
 class Edge:
     """One dependency, from all talks between two services."""
 

@@ -31,11 +31,9 @@ _CLOCK = Linear(
 _WEEKDAY = Linear(r"^\s*[^\s\d/.,-]{2,10}\.?,\s*")
 
 
-def read_time(
-    text: str, zone: tzinfo | None = None, order: str | None = None
-) -> datetime | None:
+def read_time(text: str, zone: tzinfo | None = None) -> datetime | None:
     """Parse a time; None for an ambiguous one, and for one in an impossible year."""
-    when = parse_time(text, zone, order)
+    when = parse_time(text, zone)
     return when if when and is_plausible(when) else None
 
 
@@ -52,8 +50,7 @@ def parse_time(
     # letters, such as ``23/Nov/26 9:04 PM``, needs a zone.
     text = re.sub(r"(?<!\s)\s*(?:UTC|GMT)$", "Z", text.strip())
     try:
-        when = _of_number(text) or _of_iso(text)
-        when = when or _of_numbers(text, order)
+        when = _of_number(text) or _of_iso(text) or _of_numbers(text, order)
         if not when:
             when = _of_words(text)
             if not when or not (zone or when.tzinfo):

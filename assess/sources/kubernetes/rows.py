@@ -81,7 +81,10 @@ def to_batch(lists: Found, cluster: str) -> Batch:
     """Turn the lists of one cluster into rows of all frames."""
     lists = defaultdict(list, lists)
     batch = Batch()
-    nodes = [node for node in lists["nodes"] if place(node)[1]]
+    # where nobody lists nodes, pods say on which one they run
+    names = {text(pod, "spec", "nodeName") for pod in lists["pods"]}
+    named = [{"metadata": {"name": name}} for name in sorted(names)]
+    nodes = [node for node in lists["nodes"] or named if place(node)[1]]
     hosts = node_hosts(nodes, cluster)
     flags = kubelet_flags(lists, mapped_settings(batch, cluster, lists, "kubelet"))
     for node in nodes:
