@@ -245,8 +245,8 @@ def _widened(
     """Widen the interval of one failure by what may stand on each element."""
     placed = topology.initial_failures
     n = len(topology.nodes)
-    # the sets of the levels contain each other, and only the last has extra nodes: as many are the
-    # same
+    # the sets of the levels contain each other: as many are the same. An extra node of the upper
+    # level may stand for every other node.
     least, usual, most = (
         np.bincount(element, np.where(node < n, 1, n), len(drawn))
         for element, node in placed.values()
