@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from assess.policy import Policy
     from assess.report import Appendix, Report
     from assess.score.upgrade_churn.history import History
+    from assess.words import Json
 
 REPORTS = Path("reports")
 
@@ -219,10 +220,10 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, DataFrame]:
     return {**past, **{quarter: of_scores(scores) for quarter, scores in known.items()}}
 
 
-def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
+def _published(reports: Path, earlier: Inventory) -> Json | None:
     file = reports / earlier.quarter / "report.json"
     try:
-        report: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        report: Json = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     at = earlier.snapshot_at.strftime("%Y-%m-%dT%H:%M:%SZ")

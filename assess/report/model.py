@@ -19,7 +19,7 @@ from assess.frames import Row
 from assess.score.assessment import Assessment
 from assess.score.result import Result, records_by, with_ends
 from assess.score.what_next.labels import LABELS
-from assess.words import UNKNOWN, is_unknown, number, records, share, word
+from assess.words import UNKNOWN, Json, is_unknown, number, records, share, word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,7 +130,7 @@ class Table:
         frame = DataFrame(self.frame)
         return frame[[key for key in keys if key in frame]]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Convert the table to plain JSON types."""
         rows = records(self.shown)
         return {"id": self.id, "caption": self.caption, "note": self.note, "rows": rows}

@@ -7,7 +7,7 @@ uncertain, the bits are the outcomes of those arcs: all of them where they are f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from assess import execution
 from assess.policy import Policy
-from assess.score import Booleans, Bytes, Floats, Integers, Words
+from assess.score import Booleans, Bytes, Floats, Integers, Words, frozen
 from assess.score.blast_radius.bitset import (
     Bits,
     Csr,
@@ -47,7 +47,7 @@ SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Scenarios:
     """Initial failures: pairs of scenario and node, among ``n`` scenarios.
 
@@ -68,7 +68,7 @@ class Scenarios:
         return cls(scenario, node, n, none, none)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class DistinctScenarios:
     """Distinct scenarios, sorted by their first part: neighbours share many failed nodes.
 
@@ -134,7 +134,7 @@ class DistinctScenarios:
         return failing
 
 
-@dataclass(frozen=True)
+@frozen
 class Impact:
     """What fails in each scenario.
 
@@ -314,7 +314,7 @@ def reached(graph: Graph, scenarios: Scenarios, sampling: Sampling) -> Impact:
     return propagate(reachable, failing, sampling=sampling)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Down:
     """What fails along certain arcs in a block: weight and nodes by scenario.
 
@@ -354,7 +354,7 @@ class _Down:
         return spread_to_nodes(self.parts, self.part, self.words).view(np.uint8)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Work:
     """The input that all blocks share, and the computation of one block."""
 
