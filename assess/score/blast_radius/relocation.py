@@ -389,7 +389,7 @@ def _ends_of(
     scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
     rest = Scenarios.unasked(scenario, failing.node[kept], n)
     most = impact.loss.copy()
-    most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
+    most[is_open] = propagate(graph, rest, sampling=sampling, most=True).loss
     return impact.loss, most
 
 
