@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from assess.policy import Policy
     from assess.report import Appendix, Report
     from assess.score.upgrade_churn.history import History
-    from assess.words import Json
 
 REPORTS = Path("reports")
 
@@ -220,10 +219,10 @@ def _past(path: Path, reports: Path, made: Report) -> dict[str, DataFrame]:
     return {**past, **{quarter: of_scores(scores) for quarter, scores in known.items()}}
 
 
-def _published(reports: Path, earlier: Inventory) -> Json | None:
+def _published(reports: Path, earlier: Inventory) -> dict[str, Any] | None:
     file = reports / earlier.quarter / "report.json"
     try:
-        report: Json = json.loads(file.read_text("utf-8"))
+        report: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     at = earlier.snapshot_at.strftime("%Y-%m-%dT%H:%M:%SZ")
