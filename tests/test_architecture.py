@@ -148,7 +148,7 @@ BUDGETS = {
     "core": 2278,  # names of quarters, places that are closed; plain types, by figures
     "policy": 650,  # targets are checked word by word
     "reference": 1218,  # other names of products, one a line; took 9 of core
-    "sources": 2724,  # what health checks call; what cannot be joined; took 6 of cli
+    "sources": 2730,  # what health checks call; words that columns.csv lists, by 13 lines of the rooms
     "sources/aws": 419,  # files of calls that no source reads; took 3 of managed
     "sources/answers": 1232,  # of a format that nobody names; Grype, Syft, Clair, clusters
     "sources/backstage": 313,
@@ -162,7 +162,7 @@ BUDGETS = {
     "sources/ecs": 1074,  # states of Terraform, as its templates; scalers
     "sources/experiments": 357,  # gave 7 lines to ecs
     "sources/frames": 123,  # a problem of many rows once
-    "sources/hosts": 777,
+    "sources/hosts": 778,  # templates of machines, by lines of vms
     "sources/incidents": 1127,  # of a tool that nobody names, and of any other; raw tables of DevLake
     "sources/joining": 995,  # what sources contradict each other in; steps have names
     "sources/kubernetes": 1693,  # nodes that only pods name; took 2 of incidents
