@@ -29,6 +29,7 @@ LASTING = ("named-volume", "host-path")  # classes of those that outlive a conta
 ENDED = ("exited", "stopped", "terminated", "failed", "dead")
 LOOKED = ("ok", "empty")  # statuses of a call that could look: "found none" is an answer
 ANSWERED = (*LOOKED, "partial")
+NOT_ASKED = "not_configured"
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
@@ -75,6 +76,15 @@ class Inventory:
             return self
         kept = workloads[~is_build].reset_index(drop=True)
         return replace(self, tables={**self.tables, "workloads": kept})
+
+    @cached_property
+    def silent(self) -> frozenset[str]:
+        """Sources that were asked and answered no call: what they do not list is unknown."""
+        calls = self["coverage"]
+        calls = calls[calls["status"].ne(NOT_ASKED)]
+        # what was carried forward to this snapshot had been answered
+        has_answer = calls["status"].isin([*ANSWERED, "stale"])
+        return frozenset(calls["source"]) - frozenset(calls.loc[has_answer, "source"])
 
     @property
     def by_service(self) -> DataFrame:
