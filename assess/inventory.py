@@ -29,7 +29,6 @@ LASTING = ("named-volume", "host-path")  # classes of those that outlive a conta
 ENDED = ("exited", "stopped", "terminated", "failed", "dead")
 LOOKED = ("ok", "empty")  # statuses of a call that could look: "found none" is an answer
 ANSWERED = (*LOOKED, "partial")
-NOT_ASKED = "not_configured"
 DIFFERENCE = ["frame", "key", "change", "column", "before", "after"]
 
 
@@ -81,10 +80,11 @@ class Inventory:
     def silent(self) -> frozenset[str]:
         """Sources that were asked and answered no call: what they do not list is unknown."""
         calls = self["coverage"]
-        calls = calls[calls["status"].ne(NOT_ASKED)]
         # what was carried forward to this snapshot had been answered
-        has_answer = calls["status"].isin([*ANSWERED, "stale"])
-        return frozenset(calls["source"]) - frozenset(calls.loc[has_answer, "source"])
+        is_answered = calls["status"].isin([*ANSWERED, "stale"])
+        is_asked = calls["status"].ne("not_configured")
+        sources = calls["source"]
+        return frozenset(sources[is_asked]).difference(sources[is_answered])
 
     @property
     def by_service(self) -> DataFrame:

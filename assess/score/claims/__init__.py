@@ -125,13 +125,7 @@ def measure_claims(assessment: Assessment) -> Claims:
     ]
     details = {
         **tables,
-        "platforms": rates_by(
-            data.spells.assign(sure=data.spells["service_id"].map(data.exposure.is_named)),
-            "platform",
-            level=data.level,
-            loose_n=data.unassigned_n,
-            is_covered=data.exposure.is_covered,
-        ),
+        "platforms": rates_by(data.spells, "platform", level=data.level),
         "healing": time_to_heal(inventory, policy),
         "around_upgrades": around_upgrades(data),
         "by_platform": _finite(DataFrame(alone, columns=PLATFORM_COLUMNS)),

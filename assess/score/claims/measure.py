@@ -245,29 +245,20 @@ def _smallest(decides: Callable[[float], bool]) -> float:
     return high
 
 
-def rates_by(
-    spells: DataFrame, by: str, *, level: float, loose_n: int = 0, is_covered: bool = True
-) -> DataFrame:
-    """Return incidents, service-months and rates [per service and year] of groups of spells.
-
-    Spells that are not ``sure``, those of no group, and ``loose_n`` incidents of unknown services
-    may be of any group. Where no coverage says who watched, a rate has no upper end.
-    """
-    sums = ["incidents", "months"]
+def rates_by(spells: DataFrame, by: str, *, level: float) -> DataFrame:
+    """Return incidents, service-months and rates [per service and year] of groups of spells."""
     groups = spells.groupby(by, sort=True, observed=True)
-    table = groups[sums].sum().rename(columns={"months": "service_months"})
-    table.insert(0, "services", groups["service_id"].nunique())
-    is_sure = spells.get("sure", default=True) & spells[by].notna()
-    sure = spells[is_sure].groupby(by)[sums].sum().reindex(table.index, fill_value=0)
-    vague = spells.loc[~is_sure, sums].sum() + [loose_n, 0.0]
-    parts = (table, sure + vague * [0, 1], sure + vague * [1, 0])
+    table = groups.agg(
+        services=("service_id", "nunique"),
+        incidents=("incidents", "sum"),
+        service_months=("months", "sum"),
+    ).reset_index()
     rates = [
-        hull(*(jeffreys_rate(n, months / 12, level=level) for n, months in pairs))
-        for pairs in zip(*(part[part.columns[-2:]].to_numpy() for part in parts))
+        jeffreys_rate(n, months / 12, level=level)
+        for n, months in zip(table["incidents"], table["service_months"], strict=True)
     ]
-    table[["rate", "rate_lo", "rate_hi"]] = np.array(rates, float).reshape(-1, 3)
-    found = table.reset_index()
-    return found if is_covered else found.assign(rate_lo=0.0, rate_hi=np.nan)
+    columns = ["rate", "rate_lo", "rate_hi"]
+    return table.join(DataFrame(rates, table.index, columns, dtype=float))
 
 
 def compare(spells: DataFrame, first: Series) -> DataFrame:
