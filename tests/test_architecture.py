@@ -182,7 +182,7 @@ BUDGETS = {
     "score/backtest": 327,  # incidents of unknown services; took a line of ecs
     "score/blast_radius": 2804,  # tiles; places without a name; took 6 lines of deploys
     "score/claims": 845,  # a mean at the worst of what nobody knows; steps have names
-    "score/evidence": 775,  # what has ended is of no known version; mounts of sources that answered no call
+    "score/evidence": 775,  # what has ended is of no known version; mounts of unheard sources
     "score/experiments": 330,  # the safest place is found in the columns of its edges
     "score/incidents": 593,  # steps have names, by lines of compose and registry
     "score/readiness": 500,
