@@ -395,8 +395,8 @@ def to_mounted(facts: Row, lost: list[str]) -> Rows:
     """List the file systems of a host: path, type, bytes in use, and whether read-only."""
     mounted = []
     for n, disk in enumerate(listed(facts, "mounts")):
-        path = cell(disk, "mount")
-        if not path:
+        named = picked(disk, "ansible mount")
+        if not named["path"]:
             lost.append(f"mounts[{n}] has no path")
             continue
         total = whole(disk, "size_total")
@@ -404,6 +404,5 @@ def to_mounted(facts: Row, lost: list[str]) -> Rows:
         options = cell(disk, "options").split(",")
         used = None if total is None or free is None else max(0, total - free)
         read_only = "ro" in options if disk.get("options") else None
-        kind = cell(disk, "fstype") or None
-        mounted.append({"path": path, "type": kind, "size": used, "read_only": read_only})
+        mounted.append(named | {"size": used, "read_only": read_only})
     return mounted

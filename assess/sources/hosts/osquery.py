@@ -208,14 +208,10 @@ def to_packages(tables: Tables) -> dict[str, Package] | None:
 def to_mounted(tables: Tables) -> Rows:
     """Return the file systems on disks."""
     return [
-        {
-            "path": path,
-            "type": cell(disk, "type") or None,
-            "size": _used(disk),
-            "read_only": _is_read_only(disk),
-        }
+        named | {"size": _used(disk), "read_only": _is_read_only(disk)}
         for disk in tables.get("mounts", [])
-        if (path := cell(disk, "path")) and disk.get("type") not in _PSEUDO
+        if (named := picked(disk, "osquery disk"))["path"]
+        and named["type"] not in _PSEUDO
     ]
 
 

@@ -16,7 +16,6 @@ from assess.sources.docker.text import cli_size
 from assess.sources.dumps import JSON_SUFFIXES, decoded, each_dump, read_text
 from assess.sources.values import (
     Texts,
-    billionths,
     dicts,
     dig,
     duration,
@@ -24,7 +23,6 @@ from assess.sources.values import (
     moment,
     number,
     picked,
-    quantity,
     table,
     text,
 )
@@ -87,10 +85,7 @@ def of_top(content: str, at: float) -> Read:
         name = cells.get("NAME", "")
         # without --containers NAME is that of the pod
         about = _pod(cells.get("NAMESPACE", ""), pod or name, name if pod else "")
-        sizes = {
-            CPU: quantity(cells.get("CPU(cores)")),
-            MEMORY: quantity(cells.get("MEMORY(bytes)")),
-        }
+        sizes = picked(cells, "kubectl top")
         unread_n += None in sizes.values() or not about
         found += _each(about, sizes, at)
     return found, unread_n
@@ -156,12 +151,8 @@ def _of_stats(value: Any, stem: str, at: float) -> Samples:
 def _of_crictl(value: Any, stem: str, at: float) -> Samples:
     found = []
     for entry in dicts(value, "stats"):
-        sizes = {
-            CPU: billionths(entry, "cpu", "usageNanoCores", "value"),
-            MEMORY: number(entry, "memory", "workingSetBytes", "value"),
-        }
         about = _container(text(entry, "attributes", "id"), "")
-        found += _each(about, sizes, at)
+        found += _each(about, picked(entry, "crictl stats"), at)
     return found
 
 
@@ -176,8 +167,7 @@ def _of_metrics(value: Any, stem: str, at: float) -> Samples:
         for container in dicts(pod, "containers"):
             name = text(container, "name")
             about = _pod(text(meta, "namespace"), text(meta, "name"), name)
-            usage = table(container, "usage")
-            sizes = {CPU: quantity(usage, "cpu"), MEMORY: quantity(usage, "memory")}
+            sizes = picked(container, "container metrics")
             when = taken.timestamp() if taken else at
             found += [s._replace(span_s=span) for s in _each(about, sizes, when)]
     return found
