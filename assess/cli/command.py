@@ -280,8 +280,8 @@ def read_assessment(
     """Read snapshots, for scores that learn with the upgrades that `read_history` shows."""
     from assess.score.assessment import Assessment
 
-    inventory = read(text)
     history = read_history(text, policy, previous) if is_learning else None
+    inventory = read(text)
     earlier = None
     if previous:
         earlier = read_assessment(previous, policy, is_learning=is_learning)

@@ -55,6 +55,9 @@ def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
     assert re.search(
         r"the fleet \(1 answer changed\) or from the evidence \(1 answer became", text
     )
+    # within one quarter, days name the snapshots
+    assert "Both snapshots (2026-09-29 and 2026-09-30)" in text
+    assert "since 2026Q3" not in text
 
 
 @pytest.fixture(scope="module")
