@@ -156,8 +156,7 @@ def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
         ax.text(middles[part, y], y, n, ha="center", va="center", fontsize=8.5, bbox=box)
     ax.set_title(title, pad=28)
     ax.set_xlabel(
-        "Calls by outcome (% of the calls of the source); "
-        f"n = {counted(table.sum().sum(), 'call')}"
+        f"Calls by outcome (% of the calls of the source); n = {table.sum().sum()} calls"
     )
     return ax
 
