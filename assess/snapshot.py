@@ -15,7 +15,7 @@ from assess.errors import AssessError, DataError, first_line, with_nearest
 from assess.execution import tell
 from assess.inventory import MANIFEST, Inventory, build, utc
 
-_UNSAID = {  # keys of a manifest, and what holds where it leaves one out
+_UNSAID: dict[str, Any] = {  # keys of a manifest, and what holds where it leaves one out
     "snapshot_at": None,
     "quarter": "",
     "schema_version": frames.SCHEMA_VERSION,

@@ -206,7 +206,7 @@ def listing(store: str | Path) -> DataFrame:
 
 def _row(path: Path) -> dict[str, object]:
     """Return name, size and problem of a directory of a store; no size of what nobody may read."""
-    row = {"snapshot": path.name, "problem": ""}
+    row: dict[str, object] = {"snapshot": path.name, "problem": ""}
     try:
         sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
         row |= {"files": len(sizes), "bytes": sum(sizes)}

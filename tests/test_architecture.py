@@ -178,11 +178,11 @@ BUDGETS = {
     "sources/traces": 363,  # spans of three tools, graphs of four; kinds by names; took 20 of deploys
     "sources/usage": 260,  # tables for people too; a name for what is measured of whom
     "sources/vms": 349,
-    "score": 536,  # types of all arrays and their holders; quarters or days of snapshots, by lines of vms
+    "score": 536,  # types of all arrays and their holders; days of snapshots, by lines of vms
     "score/backtest": 327,  # incidents of unknown services; took a line of ecs
     "score/blast_radius": 2788,  # tiles; places without a name; took 6 lines of deploys
     "score/claims": 845,  # a mean at the worst of what nobody knows; steps have names
-    "score/evidence": 777,  # what has ended is of no known version; signs that may not hold, by lines of vms
+    "score/evidence": 777,  # what has ended is of no known version; signs in doubt, by lines of vms
     "score/experiments": 327,  # the safest place is found in the columns of its edges
     "score/incidents": 593,  # steps have names, by lines of compose and registry
     "score/readiness": 500,

@@ -10,7 +10,7 @@ from fleets import ROOT
 
 import assess
 from assess.report.changes import changes, label_changes
-from assess.report.model import Picture, Table
+from assess.report.model import Table
 
 LEFT_OUT = {"incidents", "experiments", "activities"}  # what makes scoring long
 
@@ -67,10 +67,8 @@ def then(report, policy):
 
 
 def parts(report, published):
-    """The section and its tables, with the picture that the report has already."""
-    (without,) = [s for s in report.sections if s.id == "changes"]
-    (picture,) = without.of(Picture)
-    section = changes(report.scores, lambda *_, **__: picture, published=published)
+    """The section and its tables."""
+    section = changes(report.scores, published=published)
     return section, {table.id: table for table in section.of(Table)}
 
 
