@@ -79,8 +79,8 @@ def _read(
         # a lost file is a call that failed: its frame is unknown, not empty
         tables["coverage"] = _with_lost(tables.get("coverage"), unread)
     quarter = str(manifest["quarter"])
-    when = manifest["snapshot_at"]
-    inventory, unsound = build(tables, when, quarter, f"{directory}/")
+    place = f"{directory}/"
+    inventory, unsound = build(tables, manifest["snapshot_at"], quarter, place)
     inventory = replace(inventory, is_invented=manifest["invented"] is True)
     return inventory, frames.join_problems([*problems, unsound]), unread
 

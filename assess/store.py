@@ -200,19 +200,19 @@ def listing(store: str | Path) -> DataFrame:
     paths = _directories(Path(store))
     columns = ["snapshot", "snapshot_at", "quarter", "files", "bytes", "problem"]
     table = DataFrame(map(_row, paths), paths, [columns[0], *columns[3:]]).join(sound)
-    counts = {"files": "Int64", "bytes": "Int64"}
-    return table.astype(counts)[columns].reset_index(drop=True)
+    table = table.astype({"files": "Int64", "bytes": "Int64"})
+    return table[columns].reset_index(drop=True)
 
 
 def _row(path: Path) -> dict[str, object]:
     """Return name, size and problem of a directory of a store; no size of what nobody may read."""
-    row: dict[str, object] = {"snapshot": path.name, "problem": ""}
+    row: dict[str, object] = {"snapshot": path.name}
     try:
         sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
         row |= {"files": len(sizes), "bytes": sum(sizes)}
         _moment(path)
-        if changed := verify(path):
-            row["problem"] = f"changed since it was written: {', '.join(changed)}"
+        changed = ", ".join(verify(path))
+        row["problem"] = f"changed since it was written: {changed}" if changed else ""
     except (AssessError, OSError) as error:
         row["problem"] = first_line(error)
     return row

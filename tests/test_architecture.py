@@ -145,7 +145,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2293,  # names of quarters, places that are closed; keys of manifests, by lines of vms
+    "core": 2293,  # names of quarters; plain types, by figures; unheard sources; keys of manifests
     "policy": 652,  # targets are checked word by word, also one that is there twice
     "reference": 1218,  # other names of products, one a line; took 9 of core
     "sources": 2730,  # what health checks call; words that columns.csv lists, by 13 lines of the rooms
@@ -182,7 +182,7 @@ BUDGETS = {
     "score/backtest": 327,  # incidents of unknown services; took a line of ecs
     "score/blast_radius": 2788,  # tiles; places without a name; took 6 lines of deploys
     "score/claims": 845,  # a mean at the worst of what nobody knows; steps have names
-    "score/evidence": 780,  # what has ended is of no known version; signs in doubt, by lines of vms
+    "score/evidence": 780,  # what has ended; mounts of unheard sources; signs in doubt
     "score/experiments": 327,  # the safest place is found in the columns of its edges
     "score/incidents": 593,  # steps have names, by lines of compose and registry
     "score/readiness": 500,
@@ -193,7 +193,7 @@ BUDGETS = {
     "figures": 1267,  # titles end within the figure
     "report": 2128,  # what may break in a record; commands in sentences, by lines of vms
     "report/explorer": 409,
-    "cli": 1970,  # swapped snapshots, and twice the same one; took 10 of vms
+    "cli": 1970,  # an init that found nothing; limits with unheard sources; twice the same snapshot
     "notebooks": 442,  # the snapshot of the quarter before, where none is named
     "sample": 522,
 }

@@ -290,7 +290,7 @@ def read_assessment(
 
 
 def warn_if_same(earlier: Inventory, inventory: Inventory) -> None:
-    """Warn of an earlier snapshot that is not earlier; scores refuse one that is later."""
+    """Warn of a snapshot that is compared with itself; scores refuse a later one."""
     if earlier.snapshot_at == inventory.snapshot_at:
         say("warning", "--previous is the same snapshot: nothing happened in between")
 
