@@ -195,7 +195,7 @@ def of_grype(report: Row, _: Context) -> FrameRows:
     return _image_rows(
         _image_of_target(target),
         _id_of(target, "imageID"),
-        arch=cell(target, "architecture") or None,
+        **picked(target, "scanned image"),
         **_counted(map(_match, dicts(matches))),
     )
 
@@ -223,7 +223,7 @@ def of_syft(report: Row, _: Context) -> FrameRows:
     return _image_rows(
         _image_of_target(target),
         _id_of(target, "imageID"),
-        arch=cell(target, "architecture") or None,
+        **picked(target, "scanned image"),
         sbom_format="syft",
         base_name=":".join(system) if all(system) else None,
     )

@@ -21,6 +21,7 @@ from assess.sources.unit import Unit, is_checked, service_row, share, unread_not
 from assess.sources.values import (
     Texts,
     as_list,
+    cell,
     dicts,
     duration,
     is_true,
@@ -197,7 +198,7 @@ def _to_unit(project: Project, service: Service) -> Unit:
         texts=tuple(texts),
         unread=tuple(unread),
         ports=(*as_list(service, "ports"), *exposed),
-        user=str(service.get("user") or ""),
+        user=cell(service, "user"),
         mounts=tuple(_to_mounts(project, service)),
         memory_limit_bytes=memory or None,
         memory_unlimited=None if memory is None else memory == 0,

@@ -145,8 +145,7 @@ def to_host(instance: Row) -> tuple[Row, Row]:
         host_id=host_id,
         # mi-: a machine of one's own
         provider="aws" if host_id.startswith("i-") else None,
-        account=arn["account"] or None,
-        region=arn["region"] or None,
+        **picked(arn, "arn"),
         **picked(attributes, "ecs attributes"),
         vcpus=cpu // 1024 if cpu else None,
         asg_name=tags_of(instance, "tags").get(GROUP_TAG),
@@ -158,7 +157,7 @@ def to_host(instance: Row) -> tuple[Row, Row]:
         host_id=host_id,
         runtime="docker",
         version=version.replace("DockerVersion:", "").strip() or None,
-        ecs_agent_version=text(instance, "versionInfo", "agentVersion") or None,
+        **picked(instance, "ecs engine"),
     )
     return host, engine
 

@@ -397,8 +397,7 @@ def _provided(host_id: str, payload: Row) -> Row:
         "hosts",
         host_id=host_id,
         provider="aws",
-        account=arn["account"] or None,
-        region=arn["region"] or None,
+        **picked(arn, "arn"),
         managed_by="provider",
         # without a number Fargate takes its newest platform version
         provider_version=f"fargate {version}".removesuffix("LATEST").strip(),
