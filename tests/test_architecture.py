@@ -187,7 +187,7 @@ BUDGETS = {
     "score/incidents": 594,  # steps have names, by lines of compose, registry and cli
     "score/readiness": 500,
     "score/validation": 833,  # what beats the edges alone for elements that never failed
-    "score/upgrade_churn": 1919,  # systems, kernels, flags, builds with packages; steps have names
+    "score/upgrade_churn": 1918,  # systems, kernels, flags, builds with packages; steps have names
     "score/targets": 679,  # missing prices once
     "score/what_next": 1405,  # the questions of commands and tools, by lines of cli
     "figures": 1266,

@@ -327,8 +327,7 @@ def _per_place(
     }
     table = DataFrame(placed, columns=pace.Place._fields)
     for name, part in parts.items():
-        for at, end in enumerate(ENDS):
-            table[f"{name}{end}"] = part[:, at]
+        table[with_ends(name)] = part
     table["hours_undivided"] = (events * cost)[:, 0]
     return table.astype({"service_id": "str"}).set_index("service_id")
 
