@@ -14,9 +14,10 @@ from mcp.types import ToolAnnotations
 from pandas import DataFrame
 
 from assess._version import __version__
-from assess.errors import AssessError
+from assess.errors import AssessError, no_such
 from assess.score.assessment import SCORES, Assessment
 from assess.score.blast_radius.result import check_element
+from assess.score.what_next.labels import LABELS
 from assess.score.what_next.questions import BLANK, questions
 from assess.untrusted import printable
 from assess.words import plain, records
@@ -71,6 +72,9 @@ class Tools:
     def labels(self, label: str = "") -> Answer:
         """List the services with label and reason, best first; LABEL, such as PILOT, keeps one."""
         ranking = self.assessment.what_next.frame
+        if label and label not in LABELS:
+            # it would else look like "no service"
+            raise no_such("label", label, LABELS)
         chosen = ranking[ranking["label"] == label] if label else ranking
         shown = chosen[["label", "why", "p_top", "wave", "owner", "platform"]]
         return self._rows(shown.reset_index())
