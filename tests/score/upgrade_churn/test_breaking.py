@@ -835,6 +835,39 @@ def test_a_setting_that_was_read_decides(image, known, target, expected):
 
 
 @pytest.mark.parametrize(
+    ("image", "call", "expected"),
+    [
+        ("mongo:4.4", {}, "will"),
+        ("bitnami/mongodb:4.4.15", {}, "will"),
+        ("mongo:5.0", {}, None),
+        # whoever hides the version, or the call, leaves the question open
+        ("mongo:latest", {}, "may"),
+        ("mongo@sha256:" + "a" * 64, {}, "may"),
+        ("acme/db:4.4", {}, "may"),
+        ("mongo:4.4", {"possible": True}, "may"),
+        ("mongo:4.4", {"src_id": "db", "dst_id": "shop"}, "may"),
+        # of several that answer, the oldest stops it
+        (("mongo:5.0", "mongo:4.4"), {}, "will"),
+    ],
+)
+def test_the_version_of_a_store_that_a_workload_needs_decides(image, call, expected):
+    images = [image] if isinstance(image, str) else image
+    chat = {"workload_id": "w", "service_id": "shop", "host_id": "h1"}
+    stores = [
+        {"workload_id": f"d{n}", "service_id": "db", "host_id": "h1", "image_ref": ref}
+        for n, ref in enumerate(images)
+    ]
+    edge = {"src_id": "shop", "dst_id": "db", "kind": "data", "evidence": "env"}
+    inventory = fleet(
+        services=[{"service_id": "shop"}, {"service_id": "db"}],
+        workloads=[chat | {"image_ref": "rocketchat/rocket.chat:6.10.0"}, *stores],
+        dependencies=[edge | call],
+    )
+    found = breaks(inventory, [goal_of("rocket.chat:7.0")]).set_index("change")
+    assert found["certainty"].get("ROCKET.CHAT-7-mongo") == expected
+
+
+@pytest.mark.parametrize(
     ("settings", "target", "expected"),
     [
         ("network=lan;network-driver=ipvlan", "docker:23.0.0", {"EC0262": "will"}),
@@ -1347,6 +1380,8 @@ def test_every_column_of_rules_by_hand():
         **dict.fromkeys(
             ["cgo", "checks", "linking", "runs_on", "search_security", "starts"], ""
         ),
+        **{"discovery": "", "needs_elasticsearch": "", "needs_mongo": ""},
+        **dict.fromkeys(["needs_mariadb", "needs_mysql", "needs_postgres"], ""),
     }
 
 
