@@ -2,15 +2,16 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
-from xml.parsers import expat
+from typing import Any
+from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile
 
 from assess.reading import refuse_many
-from assess.sources.base import Asked, Call, Row, Rows, Source
+from assess.sources.base import Asked, Call, Row, Source
 from assess.sources.csv_records import header_of, lookup, read_records, vocabulary
 from assess.sources.dumps import (
     MAX_BYTES,
@@ -22,7 +23,7 @@ from assess.sources.dumps import (
 )
 from assess.sources.hosts import seen, to_batch
 from assess.sources.listing import lose
-from assess.sources.values import Texts, dicts
+from assess.sources.values import dicts
 from assess.sources.vms.machines import (
     READERS,
     Machine,
@@ -38,16 +39,12 @@ _TEMPLATES = "templates and placeholders are no machines: they were left out"
 _TAB = "vInfo"
 _TOP = 20  # rows in which the heads are looked for
 _NEEDED = ("name", "power")  # fields without which a row is no head
-_DECLARATION = re.compile(r"<\?xml[^>]{0,200}\?>")
+_DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>")
 _LISTED = re.compile(r"^\s*(?:-|\d+)\s+(\S.{0,200}?)\s{2,}([a-z][a-z ]{2,30})\s*$")
 MAX_UNPACKED = 256 << 20  # bytes of one part of a workbook
 MAX_CELLS = 5_000_000
-MAX_COLUMNS = 16_384  # of a sheet, as Excel has it
-_CHUNK = 1 << 16
-_LETTERS = re.compile(r"[A-Z]{1,3}")
-
-Start = Callable[[str, Texts], None]
-End = Callable[[str, str], None]
+# what a cell shows whose formula cannot be computed
+ERRORS = vocabulary("vms", "errors of cells")
 
 
 @dataclass
@@ -100,10 +97,7 @@ def _read(file: Path, call: Call, found: _Found) -> None:
     before_n = found.entries_n
     before = len(found.machines)
     if head.startswith(b"PK"):
-        # other tabs of RVTools have rows for disks and so on
-        tables = dict(read_workbook(file))
-        table = tables.get(_TAB) or next(iter(tables.values()), [])
-        _of_table(table, place, call, found)
+        _of_table(read_workbook(file), place, call, found)
     elif head.startswith(b"<"):
         _of_libvirt(file, place, found)
     elif head[:1] in (b"[", b"{"):
@@ -176,185 +170,79 @@ def _of_listing(file: Path, place: str, call: Call, found: _Found) -> None:
 
 def _of_libvirt(file: Path, place: str, found: _Found) -> None:
     """Read the domains in a file, which may hold the output of several commands."""
-    # every byte is a character of Latin-1 and back
-    text = read_bytes(file, {}, MAX_BYTES).decode("latin-1")
-    raw = _DECLARATION.sub("", text).encode("latin-1")
-    path: list[str] = []
-    domains: Rows = []
-    attributes: Texts = {}
-
-    def start(name: str, given: Texts) -> None:
-        path.append(name)
-        attributes.clear()
-        attributes.update(given)
-        if path[1:] == ["domain"]:
-            domains.append({"state": "running"} if "id" in given else {})
-        elif name == "os" and "id" in given and domains:
-            domains[-1]["os"] = " ".join(given["id"].split("/")[-2:])  # debian/12
-        elif path[2:] == ["os", "type"]:
-            domains[-1]["arch"] = given.get("arch")
-
-    def end(name: str, text: str) -> None:
-        if path[1:] == ["domain", "name"]:
-            domains[-1]["name"] = text.strip()
-        elif path[1:] == ["domain", "vcpu"]:
-            domains[-1]["vcpus"] = whole(text)
-        elif path[1:] == ["domain", "memory"]:
-            size = whole(text)
-            units = lookup("byte_units", "unit", "bytes")
-            unit = int(units.get(attributes.get("unit", "KiB").lower(), 0))
-            domains[-1]["memory"] = size * unit if size and unit else None
-        path.pop()
-
-    read_xml(io.BytesIO(b"<all>" + raw.strip() + b"</all>"), start, end)
-    named = [domain for domain in domains if domain.get("name")]
-    if not named:
-        raise DumpError(_NO_EXPORT)
-    refuse_many(len(named), what="machines")
-    found.domains += [(domain, place) for domain in named]
-
-
-def read_xml(stream: IO[bytes], start: Start, end: End) -> None:
-    """Call a function at the start of each element, and one with its text at its end."""
-    # A document type is refused: entities can make gigabytes of some lines, or read other
-    # files.
-    parser = expat.ParserCreate(namespace_separator=" ")
-    texts: list[str] = []
-
-    def refuse(*_: Any) -> None:
+    raw = _DECLARATION.sub(b"", read_bytes(file, {}, MAX_BYTES))
+    # entities can make gigabytes of some lines, or read other files
+    if b"<!DOCTYPE" in raw:
         raise ValueError("it declares a document type, which is not read")
-
-    def begin(name: str, attributes: Texts) -> None:
-        texts.clear()
-        start(name.rpartition(" ")[2], attributes)
-
-    def finish(name: str) -> None:
-        end(name.rpartition(" ")[2], "".join(texts))
-        texts.clear()
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = begin
-    parser.EndElementHandler = finish
-    parser.CharacterDataHandler = texts.append
-    read_n = 0
     try:
-        while chunk := stream.read(_CHUNK):
-            read_n += len(chunk)
-            if read_n > MAX_UNPACKED:
-                raise ValueError(f"it is beyond the limit of {MAX_UNPACKED >> 20} MB")
-            parser.Parse(chunk, False)
-        parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        raise ValueError(f"it is no sound XML near line {error.lineno}") from error
+        domains = list(_domains(b"<all>" + raw.strip() + b"</all>"))
+    except ElementTree.ParseError as error:
+        line, _ = error.position
+        raise ValueError(f"it is no sound XML near line {line}") from error
+    if not domains:
+        raise DumpError(_NO_EXPORT)
+    refuse_many(len(domains), what="machines")
+    found.domains += [(domain, place) for domain in domains]
 
 
-def read_workbook(file: Path) -> Iterator[tuple[str, list[list[str]]]]:
-    """List the sheets of a workbook, each with the texts of its cells by row."""
-    try:
-        with ZipFile(file) as book:
-            shared = _shared_texts(book)
-            for name, part in _sheets(book):
-                with book.open(part) as stream:
-                    yield name, _rows(stream, shared)
-    except (BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
-        raise ValueError("it is no workbook (xlsx), or is damaged or locked") from error
+def _domains(xml: bytes) -> Iterator[Row]:
+    """Yield the domains that have a name; of each element no more is kept."""
+    depth = 0
+    for event, element in ElementTree.iterparse(io.BytesIO(xml), ("start", "end")):
+        depth += 1 if event == "start" else -1
+        if event == "end" and depth == 1:
+            name = element.findtext("name", "").strip()
+            if element.tag == "domain" and name:
+                yield {"name": name, **_facts_of(element)}
+            element.clear()
 
 
-def _sheets(book: ZipFile) -> list[tuple[str, str]]:
-    """List the sheets of a workbook with the names of their parts."""
-    targets = {}
-    sheets = []
-
-    def relation(name: str, found: Texts) -> None:
-        if name == "Relationship":
-            target = found.get("Target", "").removeprefix("/xl/")
-            targets[found.get("Id", "")] = target
-
-    def sheet(name: str, found: Texts) -> None:
-        if name == "sheet":
-            ids = (value for key, value in found.items() if key.endswith(" id"))
-            sheets.append((found.get("name", ""), next(ids, "")))
-
-    for part, start in (("_rels/workbook.xml.rels", relation), ("workbook.xml", sheet)):
-        with book.open(f"xl/{part}") as stream:
-            read_xml(stream, start, lambda *_: None)
-    return [(name, f"xl/{targets[key]}") for name, key in sheets if key in targets]
+def _facts_of(domain: ElementTree.Element) -> Row:
+    units = lookup("byte_units", "unit", "bytes")
+    unit = int(units.get(_attribute(domain, "memory", "unit", "KiB").lower(), 0))
+    size = whole(domain.findtext("memory", ""))
+    system = _attribute(domain, ".//{*}os[@id]", "id")
+    return {
+        "state": "running" if "id" in domain.attrib else None,
+        "os": " ".join(system.split("/")[-2:]),  # debian/12
+        "arch": _attribute(domain, "os/type", "arch"),
+        "vcpus": whole(domain.findtext("vcpu", "")),
+        "memory": size * unit if size and unit else None,
+    }
 
 
-def _shared_texts(book: ZipFile) -> list[str]:
-    """List the texts that cells refer to; each may be in several runs."""
-    texts = []
-    runs = []
-
-    def end(name: str, text: str) -> None:
-        if name == "t":
-            runs.append(text)
-        elif name == "rPh":  # how to pronounce it
-            runs.clear()
-        elif name == "si":
-            texts.append("".join(runs))
-            runs.clear()
-
-    if "xl/sharedStrings.xml" in book.namelist():
-        with book.open("xl/sharedStrings.xml") as stream:
-            read_xml(stream, lambda *_: None, end)
-    return texts
+def _attribute(
+    element: ElementTree.Element, path: str, name: str, usual: str = ""
+) -> str:
+    found = element.find(path)
+    return usual if found is None else found.get(name, usual)
 
 
-class _Sheet:
-    """Cells of a sheet as they come."""
-
-    def __init__(self, shared: list[str]) -> None:
-        self.rows: list[list[str]] = []
-        self._shared = shared
-        self._type = ""
-        self._column = 0
-        self._value = ""
-        self._cells_n = 0
-
-    def start(self, name: str, attributes: Texts) -> None:
-        """Begin a row or a cell."""
-        if name == "row":
-            self.rows.append([])
-        elif name == "c":
-            self._type = attributes.get("t", "n")
-            self._value = ""
-            place = _LETTERS.match(attributes.get("r", ""))
-            if place:
-                self._column = _column(place[0])
-            elif self.rows:
-                self._column = len(self.rows[-1])
-
-    def end(self, name: str, text: str) -> None:
-        """Take the value of a cell; cells that are empty or merged are not written."""
-        if name in ("v", "t"):
-            self._value += text
-        elif name == "c" and self.rows and self._column < MAX_COLUMNS:
-            row = self.rows[-1]
-            missing_n = self._column + 1 - len(row)
-            self._cells_n += max(missing_n, 1)
-            if self._cells_n > MAX_CELLS:
-                raise ValueError(f"it has more cells than the limit of {MAX_CELLS:,}")
-            row += [""] * missing_n
-            row[self._column] = self._text()
-
-    def _text(self) -> str:
-        if self._type == "s" and self._value.isdigit():
-            number = int(self._value)
-            return self._shared[number] if number < len(self._shared) else ""
-        if self._type == "b":
-            return "true" if self._value == "1" else "false"
-        return "" if self._type == "e" else self._value
+def read_workbook(file: Path) -> list[list[str]]:
+    """Return the texts of the cells of a workbook, by row."""
+    rows = []
+    cells_n = 0
+    for row in _rows_of(file):
+        cells_n += len(row)
+        if cells_n > MAX_CELLS:
+            raise ValueError(f"it has more cells than the limit of {MAX_CELLS:,}")
+        known = ("" if cell is None else str(cell) for cell in row)
+        rows.append(["" if cell in ERRORS else cell for cell in known])
+    return rows
 
 
-def _rows(stream: IO[bytes], shared: list[str]) -> list[list[str]]:
-    sheet = _Sheet(shared)
-    read_xml(stream, sheet.start, sheet.end)
-    return sheet.rows
+def _rows_of(file: Path) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of the tab of RVTools, whose other tabs list disks and so on; else of the first."""
+    from openpyxl import load_workbook
 
-
-def _column(letters: str) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number - 1
+    with suppress(BadZipFile), ZipFile(file) as packed:
+        if any(part.file_size > MAX_UNPACKED for part in packed.infolist()):
+            raise ValueError(f"it is beyond the limit of {MAX_UNPACKED >> 20} MB")
+    # by its content, whatever its name is; whatever stumbles over it, it is no sound workbook
+    with suppress(Exception), file.open("rb") as stream:
+        book = load_workbook(stream, read_only=True, data_only=True)
+        sheet = book[_TAB] if _TAB in book.sheetnames else book.worksheets[0]
+        sheet.reset_dimensions()  # as written they may be wrong
+        yield from sheet.iter_rows(values_only=True)
+        return
+    raise ValueError("it is no workbook (xlsx), or is damaged or locked")
