@@ -296,7 +296,7 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
         return policy
     from assess.score.upgrade_churn.breaking import RUNTIMES, goal_of
 
-    goal = goal_of(target)
+    goal = goal_of(target, target.split(":"))  # of an image, the fleet knows the name
     if goal.product not in RUNTIMES:
         return policy  # its version says nothing about the engine of a host
     return policy.replace(target={"runtime": goal.product, "engine": goal.version})

@@ -240,6 +240,7 @@ def _running(inventory: Inventory) -> DataFrame:
         platform=table["service_id"].map(platforms).astype("string"),
         tag=table["tag"].fillna("latest").where(path.notna()),
         has_image=path.notna(),
+        is_operator=path.str.endswith(("operator", "controller")),
         **path.str.extract(_PATH),
         is_short=~table["image_ref"].astype("string").str.match(_REGISTRY),
         registry_domain=table["registry"].str.extract(r"((?:[^.]+\.)?[^.]+)$")[0],

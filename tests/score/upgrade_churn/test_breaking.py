@@ -899,6 +899,32 @@ def test_a_volume_on_the_old_place_shows_that_the_tag_has_not_moved():
     assert found["WORLD-tag-moved"] == "will"
 
 
+def test_an_image_without_rules_goes_by_the_name_that_the_fleet_knows():
+    image = {"image_ref": "quay.io/acme/lamp:v1.4"}
+    known = one_workload({"version": "29.0.0"}, workload=image)
+    breaking = score(known, target="lamp:2").details["breaking"]
+    assert breaking["change"].tolist() == ["IMAGE-unread"]
+    with pytest.raises(RequestError, match="'lamb' is no product"):
+        score(known, target="lamb:2")
+
+
+@pytest.mark.parametrize(
+    ("image", "platform", "expected"),
+    [
+        ("acme/lamp-operator:v1.4", "kubernetes", "may"),
+        ("acme/lamp-controller:v1.4", "kubernetes", "may"),
+        ("acme/lamp:v1.4", "kubernetes", None),
+        ("acme/lamp-controller:v1.4", "compose", None),
+    ],
+)
+def test_an_operator_may_ask_for_new_definitions(image, platform, expected):
+    services = [{"service_id": "shop", "platform": platform}]
+    known = one_workload(workload={"image_ref": image}, services=services)
+    path, _, _ = image.partition(":")
+    found = breaks(known, [goal_of(f"{path}:2")]).set_index("change")["certainty"]
+    assert found.get("IMAGE-operator") == expected
+
+
 def test_an_image_whose_tag_moves_is_no_pass():
     known = {"version": "29.0.0"}
     more = {"workload": {"image_ref": "postgres"}, "mounts": [VOLUME]}
@@ -1380,6 +1406,7 @@ def test_every_column_of_rules_by_hand():
         **dict.fromkeys(
             ["cgo", "checks", "linking", "runs_on", "search_security", "starts"], ""
         ),
+        **{"is_operator": False},
         **{"discovery": "", "needs_elasticsearch": "", "needs_mongo": ""},
         **dict.fromkeys(["needs_mariadb", "needs_mysql", "needs_postgres"], ""),
     }
