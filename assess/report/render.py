@@ -84,6 +84,7 @@ def environment(*, html: bool) -> Environment:
         "brief": brief,
         "data_uri": data_uri,
         "isolated": isolated,
+        "sentence": sentence,
     }
     env.globals |= {"counted": counted, "table": markdown_table, "unknown": UNKNOWN}
     env.tests |= {
@@ -208,6 +209,11 @@ def isolated(text: object) -> Markup:
     """Escape any text; text that may be right-to-left is isolated from its surroundings."""
     line = clean(text)
     return escape(line) if line.isascii() else Markup("<bdi>{}</bdi>").format(line)
+
+
+def sentence(text: object) -> Markup:
+    """Escape a sentence; a command between backticks is code."""
+    return Markup(re.sub(r"`(\w[^`]*)`", r"<code>\1</code>", str(isolated(text))))
 
 
 def brief(name: object) -> str:

@@ -13,7 +13,7 @@ from fleets import HOSTILE, PLAIN, ROOT, SCRIPT, fleet
 
 import assess
 from assess.figures import BANDS
-from assess.report import cards
+from assess.report import cards, render
 from assess.report.explorer.data import payload
 from assess.report.model import Column, Picture, Pictures, Table, anchor, cell, slug
 from assess.store import write_snapshot
@@ -350,6 +350,19 @@ def test_slugs_are_safe_and_distinct():
         re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,79}", s) and ".." not in s for s in slugs
     )
     assert slug("billing-api") == "billing-api"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("run `assess sources` first", "run <code>assess sources</code> first"),
+        ("`a <b>` and `b`", "<code>a &lt;b&gt;</code> and <code>b</code>"),
+        ("one ` alone, ``", "one ` alone, ``"),
+        ("<code>`", "&lt;code&gt;`"),
+    ],
+)
+def test_a_command_in_a_sentence_is_code(text, html):
+    assert str(render.sentence(text)) == html
 
 
 def test_markdown_keeps_text_text():
