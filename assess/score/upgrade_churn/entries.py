@@ -24,8 +24,11 @@ _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 IDS = ["service_id", "workload_id", "host_id"]
 _KEPT = [*IDS, "base_os", "repository", "tag_version", "package_tools", "pinned"]
 GATE = "feature-gates."
-# a setting may be a label with its domain, and its value an option with its own
-_PAIR = r"(?s)^(?P<flag>(?P<label_domain>[^=/]*)[^=]*)=?(?P<value>(?P<option>[^=]*).*)$"
+# a setting may be a label with its domain, its value an option with its own, or have a family
+_PAIR = (
+    r"(?s)^(?P<flag>(?P<label_domain>[^=/]*)[^=]*)=?"
+    r"(?=(?P<family>.*?)(?:\.[^.]*)?$)(?P<value>(?P<option>[^=]*).*)$"
+)
 POD = "pod"  # whose settings are those that it asks of its cluster
 _OWN = [*_KEPT, "version", "host_network", "tag", "package_sources", "is_base_seen"]
 
@@ -106,7 +109,6 @@ def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
     table = table.explode("setting").dropna(subset="setting")
     table = table.assign(**table["setting"].str.strip().str.extract(_PAIR))
     return table.assign(
-        family=table["value"].str.rsplit(".", n=1).str[0],
         gate=[_fate_of(target, *pair) for pair in cells(table, "flag", "value")],
     )
 

@@ -240,7 +240,7 @@ def _running(inventory: Inventory) -> DataFrame:
         platform=table["service_id"].map(platforms).astype("string"),
         tag=table["tag"].fillna("latest").where(path.notna()),
         has_image=path.notna(),
-        is_operator=path.str.endswith(("operator", "controller")),
+        is_operator=path.str.contains("operator$|controller$"),
         **path.str.extract(_PATH),
         is_short=~table["image_ref"].astype("string").str.match(_REGISTRY),
         registry_domain=table["registry"].str.extract(r"((?:[^.]+\.)?[^.]+)$")[0],
@@ -269,11 +269,12 @@ def _with_needs(table: DataFrame, calls: DataFrame) -> Series:
     """Return the settings of workloads, and the images that each needs as settings too."""
     product = _each(reference.product_of, table, "repository")
     version = _each(_version_in, table, "tag").fillna("")
-    image = table[["service_id"]].assign(need="need." + product + "=" + version)
+    need = "need." + product + "=" + version
+    image = table[["service_id"]].assign(need=need).drop_duplicates()
     certain = calls[~surely(calls["possible"])]
-    needs = certain.merge(image, left_on="dst_id", right_on="service_id")
-    needs = needs.drop_duplicates(["src_id", "need"]).groupby("src_id")["need"]
-    needed = table["service_id"].map(needs.agg(";".join)).astype("str")
+    served = certain.merge(image, left_on="dst_id", right_on="service_id")
+    needs = served.groupby("src_id")["need"].agg(";".join)
+    needed = table["service_id"].map(needs).astype("str")
     own = table["settings"]
     return own.str.cat(needed, sep=";").fillna(own).fillna(needed)
 
