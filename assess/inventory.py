@@ -76,6 +76,16 @@ class Inventory:
         kept = workloads[~is_build].reset_index(drop=True)
         return replace(self, tables={**self.tables, "workloads": kept})
 
+    @cached_property
+    def silent(self) -> frozenset[str]:
+        """Sources that were asked and answered no call: what they do not list is unknown."""
+        calls = self["coverage"]
+        # what was carried forward to this snapshot had been answered
+        is_answered = calls["status"].isin([*ANSWERED, "stale"])
+        is_asked = calls["status"].ne("not_configured")
+        sources = calls["source"]
+        return frozenset(sources[is_asked]).difference(sources[is_answered])
+
     @property
     def by_service(self) -> DataFrame:
         """The services, index ``service_id``."""

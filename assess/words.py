@@ -24,6 +24,7 @@ from pandas.api import types
 from assess.terminal import UNBROKEN, in_columns
 from assess.untrusted import clean, csv_lines, guarded, markdown_text, printable
 
+Json = dict[str, Any]  # of plain types
 UNKNOWN = "unknown"
 NONE = "-"
 # columns in which an empty cell does not mean that nobody knows, and what it is in words
@@ -165,7 +166,7 @@ def plain_cells(column: Series) -> list[Any]:
 
 def records(
     table: DataFrame, cells: Callable[[Series], list[Any]] = plain_cells
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Return the rows of a table as dictionaries of plain JSON types, or of other ``cells``."""
     columns = [cells(table.iloc[:, at]) for at in range(table.shape[1])]
     names = list(map(str, table))

@@ -23,7 +23,7 @@ SHARED_ROWS = {
 }  # services that are alike have one row
 DRAWN = sorted(
     name
-    for name in figures.__all__
+    for name in vars(figures)
     if inspect.isfunction(getattr(figures, name))
     and "Axes" in str(inspect.signature(getattr(figures, name)).return_annotation)
 )

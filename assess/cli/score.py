@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from assess.writing import write_beside
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
+    from assess.inventory import Inventory
     from assess.score.assessment import Assessment
     from assess.score.result import Explanation
 
@@ -323,14 +324,20 @@ def check(
     """List the services that break a limit, and exit with 3 if there are any.
 
     Unknown readiness counts as below the limit. A gate is open if it fails or if its state is
-    unknown; a waived gate is closed.
+    unknown; a waived gate is closed. Without --service, a source that lists services and answered
+    no call breaks every limit: nobody knows what runs there.
     """
     from pandas import DataFrame
 
     from assess.words import sentence_list
 
-    limits = (min_readiness, min_coverage, max_open_gates)
-    if all(limit is None for limit in limits) and not no_breaks:
+    limits = {
+        "min-readiness": min_readiness,
+        "min-coverage": min_coverage,
+        "max-open-gates": max_open_gates,
+        NO_BREAKS: 0 if no_breaks else None,
+    }
+    if set(limits.values()) == {None}:
         raise click.UsageError(
             "no limit given; use --min-readiness, --min-coverage, --max-open-gates or --no-breaks"
         )
@@ -353,6 +360,7 @@ def check(
         *_below(frame["coverage"], min_coverage),
         *_open(gates[gates["service_id"].isin(chosen)], max_open_gates),
         *(_breaking(assessment, services or (*chosen, None)) if no_breaks else ()),
+        *(() if services else _unlisted(assessment.inventory, limits)),
     ]
     names = ["limit", "wanted", "service_id", "found", "why"]
     exact = DataFrame(broken, columns=names, dtype=object)
@@ -366,6 +374,24 @@ def check(
         say("broken", f"--{limit}{number} by {sentence_list(named, most=NAMED)}")
     if broken:
         click.get_current_context().exit(BROKEN)
+
+
+def _unlisted(
+    inventory: Inventory, limits: Mapping[str, float | None]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield every limit of a fleet where a source that lists what runs answered no call."""
+    from assess.sources.catalogue import source_types
+    from assess.words import sentence_list
+
+    kinds = source_types().items()
+    listing = [name for name, kind in kinds if {"services", "workloads"} <= {*kind.fills}]
+    unheard = sorted(inventory.silent.intersection(listing))
+    why = (
+        f"no call was answered by {sentence_list(unheard)}: nobody knows what runs there"
+    )
+    for name, wanted in limits.items():
+        if unheard and wanted is not None:
+            yield name, wanted, None, None, why
 
 
 def _breaking(

@@ -245,7 +245,7 @@ def describe(ax: Axes) -> str:
     span = rows[0] if len(rows) == 1 else f"{rows[0]} to {rows[-1]}"
     points = [m for m in ax.collections if str(m.get_gid()).startswith("points")]
     marks = [np.asarray(m.get_offsets())[:, 0] for m in points]
-    drawn = np.concatenate([*marks, np.empty(0)])
+    drawn = np.concatenate([[], *marks])
     drawn = drawn[np.isfinite(drawn)]
     # no 1e+03: three digits that count, written out
     ends = [f"{float(f'{end(drawn):.3g}'):,g}" for end in (np.min, np.max) if len(drawn)]

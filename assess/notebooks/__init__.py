@@ -28,19 +28,6 @@ from assess.notebooks.files import (
 )
 from assess.writing import not_written
 
-__all__ = [
-    "KERNELSPEC",
-    "LANGUAGE_INFO",
-    "Deviation",
-    "check",
-    "copy",
-    "find",
-    "fragment",
-    "refresh",
-    "run",
-    "tidy",
-]
-
 T = TypeVar("T")
 Known = Mapping[str, Any]  # values by name
 Values = dict[str, Any]

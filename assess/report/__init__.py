@@ -10,7 +10,7 @@ from assess.execution import beside, tell
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.report import background, cards, changes, sections
-from assess.report.model import Appendix, Pictures
+from assess.report.model import Appendix
 from assess.report.record import decision_record
 from assess.report.report import STEPS, WORK, Report
 from assess.report.sections import headline
@@ -69,7 +69,7 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
         past = earlier.upgrades
     scores = Assessment(inventory, policy, joined([past, since]), earlier)
     with beside(_before, scores) as before:
-        pictures = Pictures(scores)  # of every score of a service
+        first = headline(scores)  # by every score of a service
         was, tested = before()
     if earlier:
         earlier.take(was)
@@ -78,11 +78,10 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     tell(WORK, 2, STEPS)
     with beside(_fleet_wide, scores) as fleet_wide:
         claims = scores.claims
-        pictures.compare(scores.readiness, was.get("readiness"), claims, tested)
         tell(WORK, 3, STEPS)
         decision = sections.decision(scores)
-        changed = changes.changes(scores, pictures, published=published)
-        churn = sections.upgrade_churn(scores, pictures)
+        changed = changes.changes(scores, published=published)
+        churn = sections.upgrade_churn(scores)
         made, tables = fleet_wide()
         scores.take(made)
         for name, some in tables.items():
@@ -91,19 +90,19 @@ def build_report(  # noqa: PLR0913 - one for each period that it covers
     parts = (
         decision,
         changed,
-        sections.ranking(scores, pictures),
-        sections.blast_radius(scores, pictures),
+        sections.ranking(scores),
+        sections.blast_radius(scores),
         churn,
-        sections.targets(scores, pictures),
-        background.claims(claims, pictures),
-        cards.cards(scores, pictures),
+        sections.targets(scores),
+        background.claims(scores),
+        cards.cards(scores),
         background.unknowns(scores),
-        background.coverage(scores, pictures),
-        background.backtest(tested, pictures),
+        background.coverage(scores),
+        background.backtest(scores, tested),
         background.method(scores),
     )
     tell(WORK, 4, STEPS)
-    return Report(scores, claims, tested, headline(scores), parts)
+    return Report(scores, claims, tested, first, parts)
 
 
 def _before(

@@ -17,9 +17,9 @@ from assess.report.model import (
     Card,
     Item,
     Part,
-    Pictures,
     Section,
     described,
+    picture_of,
     table_of,
 )
 from assess.score.assessment import Assessment
@@ -37,8 +37,9 @@ LIMITS = (
 )
 
 
-def claims(result: Claims, pictures: Pictures) -> Section:
+def claims(scores: Assessment) -> Section:
     """Return the section on the claims: each claim, and whether this fleet supports it."""
+    result = scores.claims
     frame = result.frame.reset_index()
     frame["measured"] = [_measured(row) for row in frame.to_dict("records")]
     frame["needs"] = frame["needs"].replace("", "–")
@@ -57,7 +58,7 @@ def claims(result: Claims, pictures: Pictures) -> Section:
         "claims",
         "The argument, tested on this fleet",
         [text],
-        [pictures("claims"), table_of("claims-table", frame), *cards],
+        [picture_of("claims", scores), table_of("claims-table", frame), *cards],
         deck=f"Both sides of {len(cards)} claims, and what is published",
     )
 
@@ -135,7 +136,7 @@ def _turning(scores: Assessment) -> Series:
     return turns.groupby("fact")["service_id"].nunique()
 
 
-def coverage(scores: Assessment, pictures: Pictures) -> Section:
+def coverage(scores: Assessment) -> Section:
     """Show the outcome of each call to a source, and the age of the answers."""
     gaps = incomplete(scores)
     # an answer with gaps in it is no answer in full, however many rows came
@@ -145,7 +146,7 @@ def coverage(scores: Assessment, pictures: Pictures) -> Section:
     missing = unsupplied(scores)
     if missing:
         warnings.insert(0, f"Not supplied at all, and so unknown: {', '.join(missing)}.")
-    parts: list[Part] = [pictures("coverage"), table_of("gaps", gaps)]
+    parts: list[Part] = [picture_of("coverage", scores), table_of("gaps", gaps)]
     text = "A call that failed does not mean that there is nothing."
     return Section("coverage", "Coverage by source", [text], parts, warnings)
 
@@ -188,7 +189,7 @@ def stale(scores: Assessment) -> list[str]:
     return warnings
 
 
-def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
+def backtest(scores: Assessment, result: Backtest | AssessError) -> Section:
     """Return the section on the back-test, or the reason why there is none."""
     title = "Back-test: does the score predict anything here?"
     if isinstance(result, AssessError):
@@ -200,7 +201,10 @@ def backtest(result: Backtest | AssessError, pictures: Pictures) -> Section:
     frame = frame.rename(columns={"lo": "value_lo", "hi": "value_hi"})
     metrics = (described("metrics.csv", name) for name in frame["metric"])
     frame["metric"] = [metric["title"] for (metric,) in metrics]
-    parts: list[Part] = [pictures("backtest"), table_of("backtest-table", frame)]
+    parts: list[Part] = [
+        picture_of("backtest", scores),
+        table_of("backtest-table", frame),
+    ]
     return Section("backtest", title, [result.headline], parts)
 
 

@@ -9,11 +9,11 @@ from assess.report.model import (
     Column,
     Item,
     Part,
-    Pictures,
     Section,
     anchor,
     cell,
     in_words,
+    picture_of,
 )
 from assess.score.assessment import Assessment
 
@@ -30,7 +30,7 @@ LISTED = 6  # the explorer lists all
 FULL_POINTS = 99.5  # is shown as 100
 
 
-def cards(scores: Assessment, pictures: Pictures) -> Section:
+def cards(scores: Assessment) -> Section:
     """Return the section with a card for every service."""
     services = scores.services.reset_index()
     rows = services.head(MOST).to_dict("records")
@@ -53,7 +53,7 @@ def cards(scores: Assessment, pictures: Pictures) -> Section:
     deck = (
         f"Cards of {len(made)} services: gates, checks, and what would change the label"
     )
-    parts: list[Part] = [pictures("readiness"), *made]
+    parts: list[Part] = [picture_of("readiness", scores), *made]
     return Section("services", "Readiness by service", [text], parts, deck=deck)
 
 

@@ -14,10 +14,10 @@ from assess.errors import counted
 from assess.report.model import (
     Column,
     Part,
-    Pictures,
     Section,
     columns_of,
     picture,
+    picture_of,
     table_of,
 )
 from assess.score.assessment import Assessment
@@ -36,9 +36,7 @@ MEASURES = {
 ONLY_ONE = "There is only one snapshot; with a second one, the report shows what changed."
 
 
-def changes(
-    scores: Assessment, pictures: Pictures, *, published: Published | None
-) -> Section:
+def changes(scores: Assessment, *, published: Published | None) -> Section:
     """Return the section on changes; ``published`` is the earlier report, from `Report.to_dict`."""
     title = "What changed since last quarter"
     earlier = scores.earlier
@@ -55,7 +53,7 @@ def changes(
     ]
     parts: list[Part] = [
         table_of("label-changes", label_changes(scores, earlier), was=was, now=now),
-        pictures("quarter-change", was=was, now=now),
+        picture_of("quarter-change", scores, earlier.readiness, was=was, now=now),
         table_of("check-changes", by_service(checks)),
         table_of("fleet-changes", _rows(scores, earlier)),
     ]

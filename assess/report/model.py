@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -13,13 +13,12 @@ from pandas import DataFrame
 from pandas.api.types import is_bool
 
 from assess import figures
-from assess.errors import AssessError
 from assess.figures import Band, band_of
 from assess.frames import Row
 from assess.score.assessment import Assessment
 from assess.score.result import Result, records_by, with_ends
 from assess.score.what_next.labels import LABELS
-from assess.words import UNKNOWN, is_unknown, number, records, share, word
+from assess.words import UNKNOWN, Json, is_unknown, number, records, share, word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,7 +129,7 @@ class Table:
         frame = DataFrame(self.frame)
         return frame[[key for key in keys if key in frame]]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Convert the table to plain JSON types."""
         rows = records(self.shown)
         return {"id": self.id, "caption": self.caption, "note": self.note, "rows": rows}
@@ -326,44 +325,18 @@ def anchor(service_id: str) -> str:
     return f"service-{slug(service_id)}"
 
 
-class Pictures:
-    """The figures of a report, by name; those of one quarter are known from the start."""
+def picture_of(
+    name: str, scores: Assessment, *others: Result, **words: object
+) -> Picture:
+    """Return a figure of a score, and of others, with its texts."""
+    [about] = described("drawn.csv", name)
 
-    def __init__(self, scores: Assessment) -> None:
-        kinds = kinds_shown(scores)
-        self._axes: dict[str, Axis] = {
-            "what-next": partial(figures.what_next, scores.what_next),
-            "acceptability": partial(figures.acceptability, scores.what_next),
-            "blast-elements": partial(
-                figures.blast_radius, scores.blast_radius, kinds=kinds
-            ),
-            "blast-services": partial(figures.blast_services, scores.blast_radius),
-            "upgrade-churn": partial(figures.upgrade_churn, scores.upgrade_churn),
-            "clocks": partial(figures.clocks, scores.upgrade_churn),
-            # compared and ranked only when the figure is asked for
-            "targets": lambda: figures.targets(scores.targets),
-            "experiments": lambda: figures.experiments(scores.experiments),
-            "readiness": partial(figures.readiness, scores.readiness),
-            "coverage": partial(figures.coverage, scores.inventory),
-        }
+    def axes() -> Any:
+        # what is drawn is computed only when the figure is asked for
+        draw = getattr(figures, about["figure"])
+        return draw(getattr(scores, about["score"]), *others)
 
-    def compare(
-        self,
-        now: Result,
-        before: Result | None,
-        claims: Result,
-        backtest: Result | AssessError,
-    ) -> None:
-        """Add the figures that need more than the scores of one quarter."""
-        if before is not None:
-            self._axes["quarter-change"] = partial(figures.quarter_change, now, before)
-        self._axes["claims"] = partial(figures.claims, claims)
-        if isinstance(backtest, Result):
-            self._axes["backtest"] = partial(figures.backtest, backtest)
-
-    def __call__(self, name: str, **words: object) -> Picture:
-        """Return a figure for a section; words fill in its texts."""
-        return picture(name, self._axes[name], **words)
+    return picture(name, axes, **words)
 
 
 def picture(

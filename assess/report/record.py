@@ -17,7 +17,7 @@ from assess.policy.targets import STAY
 from assess.report import cards
 from assess.report.changes import changed_checks
 from assess.report.model import Table, in_words, table_of
-from assess.report.render import document, on_one_page, render_page
+from assess.report.render import Values, document, on_one_page, render_page
 from assess.score.assessment import Assessment
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import records_by
@@ -90,7 +90,7 @@ def _values(
     service_id: str,
     scores: Assessment,
     most: int = SHOWN,
-) -> dict[str, Any]:
+) -> Values:
     """Return the values of the templates; lists have at most so many lines."""
     whole = _whole(service_id, scores)
     return {
@@ -107,7 +107,7 @@ _LISTS = ("consequences", "unknown", "changes", "since")
 def _whole(
     service_id: str,
     scores: Assessment,
-) -> dict[str, Any]:
+) -> Values:
     """Gather the values of the templates, once for Markdown, page and paper; nothing is cut."""
     rows = _rows(scores)
     # fails for an unknown name, with the nearest known one

@@ -29,7 +29,7 @@ from assess.score.assessment import Assessment
 from assess.score.backtest import Backtest
 from assess.score.claims import Claims
 from assess.score.result import Result, encoded
-from assess.words import plain
+from assess.words import Json, plain
 from assess.writing import write_beside, write_together
 
 JSON_VERSION = 1
@@ -103,7 +103,7 @@ class Report:
         """
         return [part for section in self.sections for part in section.of(Picture)]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Convert the report to plain JSON types.
 
         Returns
@@ -113,7 +113,7 @@ class Report:
         """
         return self._document(list)
 
-    def _document(self, rows_by: Callable[[Iterator[Any]], Any]) -> dict[str, Any]:
+    def _document(self, rows_by: Callable[[Iterator[Any]], Any]) -> Json:
         """Return the report as plain JSON types; ``rows_by`` gathers the rows of a score."""
         previous = self.scores.previous
         return {
@@ -351,7 +351,7 @@ class Report:
         write_beside(home / "history.html", render.page(values))
         render.write_csv(render.csv_tables([section], []), home / "tables")
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self) -> render.Values:
         at = self.scores.provenance
         kind = "Invented sample: quarterly" if at.is_invented else "Quarterly"
         return {

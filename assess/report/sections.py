@@ -1,6 +1,7 @@
 """The main sections of the report: the first screen, decision, ranking, blast radius, upgrade churn."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from pandas import DataFrame, Series
 
@@ -13,11 +14,12 @@ from assess.report.model import (
     Column,
     Fact,
     Part,
-    Pictures,
     Section,
     columns_of,
     in_words,
     kinds_shown,
+    picture,
+    picture_of,
     table_of,
     unlooked_hosts,
 )
@@ -241,7 +243,7 @@ def decision(scores: Assessment) -> Section:
 _LISTED = ["MOVE NOW", "PILOT", "LATER", "PREPARE"]
 
 
-def ranking(scores: Assessment, pictures: Pictures) -> Section:
+def ranking(scores: Assessment) -> Section:
     """Return the section with the ranking of all services."""
     policy = scores.policy
     k = scores.what_next.k
@@ -252,9 +254,9 @@ def ranking(scores: Assessment, pictures: Pictures) -> Section:
         "already run in containers do not compete."
     )
     parts: list[Part] = [
-        pictures("what-next", k=k, draws=policy.draws, seed=policy.seed),
+        picture_of("what-next", scores, k=k, draws=policy.draws, seed=policy.seed),
         table_of("ranking-table", frame, k=k),
-        pictures("acceptability"),
+        picture_of("acceptability", scores),
         *_boards(scores),
     ]
     return Section("ranking", "Ranking", [text], parts)
@@ -278,10 +280,7 @@ def _boards(scores: Assessment) -> list[Part]:
     return [table_of("boards", listed, columns, same_n=(~differ).sum())]
 
 
-def blast_radius(
-    scores: Assessment,
-    pictures: Pictures,
-) -> Section:
+def blast_radius(scores: Assessment) -> Section:
     """Return the section on the blast radius of elements and services."""
     blast = scores.blast_radius
     drawn = figures.blast_radius_data(blast).set_index(["element_kind", "element"])
@@ -311,18 +310,19 @@ def blast_radius(
         "expected, and up to what can be reached. Callers often survive a failure: the "
         "probability that one goes down comes from the policy, or is learned from failures."
     )
+    drawing = partial(figures.blast_radius, blast, kinds=kinds_shown(scores))
     parts: list[Part] = [
-        pictures("blast-elements"),
+        picture("blast-elements", drawing),
         table_of("elements", elements, level=share(scores.policy["simulation"]["level"])),
-        pictures("blast-services"),
+        picture_of("blast-services", scores),
         table_of("service-blast", services),
-        *_parts_on_predictions(scores, pictures),
+        *_parts_on_predictions(scores),
     ]
     paragraphs = [text, *dict.fromkeys(blast.details["learned_judged"]["verdict"])]
     return Section("blast-radius", "Blast radius", paragraphs, parts, warnings)
 
 
-def _parts_on_predictions(scores: Assessment, pictures: Pictures) -> list[Part]:
+def _parts_on_predictions(scores: Assessment) -> list[Part]:
     """Return the parts on validation, and on experiments, best first."""
     measures = scores.blast_radius.details["calibration_measures"]
     measures = measures.rename(columns={"lo": "value_lo", "hi": "value_hi"})
@@ -332,12 +332,12 @@ def _parts_on_predictions(scores: Assessment, pictures: Pictures) -> list[Part]:
     places = [element_label(*place.split(" ", 1)) for place in tried["safest"]]
     return [
         table_of("predictions-held", measures),
-        pictures("experiments"),
+        picture_of("experiments", scores),
         table_of("experiments", tried.assign(label=names, place=places)),
     ]
 
 
-def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
+def upgrade_churn(scores: Assessment) -> Section:
     """Return the section on upgrade costs and ends of support."""
     churn = scores.upgrade_churn
     order = figures.upgrade_churn_data(churn)["service_id"]
@@ -352,9 +352,9 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
     blind_n = frame["breaking_n"].isna().sum()
     remedies = churn.details["remedies"]
     parts: list[Part] = [
-        pictures("upgrade-churn"),
+        picture_of("upgrade-churn", scores),
         table_of("churn-table", frame, level=share(scores.policy.level)),
-        pictures("clocks"),
+        picture_of("clocks", scores),
         table_of("calendar", churn.details["calendar"]),
         table_of("remedies", remedies, may_n=may_n, blind_n=blind_n),
         table_of("breaking", breaking),
@@ -365,7 +365,7 @@ def upgrade_churn(scores: Assessment, pictures: Pictures) -> Section:
 _SHOWN_OF_BREAKS = ["service_id", "host_id", "change", "certainty", "what", "why"]
 
 
-def targets(scores: Assessment, pictures: Pictures) -> Section:
+def targets(scores: Assessment) -> Section:
     """Return the section on where each service could run."""
     result = scores.targets
     text = (
@@ -375,7 +375,7 @@ def targets(scores: Assessment, pictures: Pictures) -> Section:
     )
     columns = columns_of("targets-table")[:-1]  # whether it is beaten
     parts: list[Part] = [
-        pictures("targets"),
+        picture_of("targets", scores),
         table_of("targets-what", result.details["targets"]),
         table_of("targets-open", result.options().reset_index(), columns),
         table_of("targets-table", result.frame.reset_index()),

@@ -5,7 +5,6 @@ use are older than the grace period, if its repository has enough newer images, 
 excludes it. Containers that were created and never started stay, and so do their images.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from pandas import DataFrame, Series, Timedelta
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
-from assess.policy import Policy
+from assess.policy import Policy, Table
+from assess.score import frozen
 
 KEY = ["host_id", "image_id"]
 NONE = "<none>"
@@ -38,7 +38,7 @@ ENGINE_SUMS = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class CleanUp:
     """Images by host that a clean-up could remove, and hosts with the bytes that it would free."""
 
@@ -104,7 +104,7 @@ def _distinct(names: Series) -> str:
     return ";".join(names.dropna().unique())
 
 
-def _decided(images: DataFrame, inventory: Inventory, rules: dict[str, Any]) -> DataFrame:
+def _decided(images: DataFrame, inventory: Inventory, rules: Table) -> DataFrame:
     """Decide for each image whether it is reclaimable, and why; unknown facts stay unknown."""
     seen = inventory["hosts"].set_index("host_id")["last_seen_at"]
     now = seen.reindex(images["host_id"]).set_axis(images.index)

@@ -22,7 +22,7 @@ from assess.frames import Row, objects
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.untrusted import printable
-from assess.words import paragraphs, plain, plain_cells, records, to_html
+from assess.words import Json, paragraphs, plain, plain_cells, records, to_html
 from assess.writing import write_beside
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Provenance:
             inventory.is_invented,
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the origin as plain JSON types, without the policy itself."""
         names = [f.name for f in fields(self) if f.name != "policy"]
         return {name: plain(getattr(self, name)) for name in names}
@@ -226,11 +226,11 @@ class Result:
                 row[name] = list(filter(None, row[name].split("; ")))
         return rows
 
-    def _lists(self) -> dict[str, Any]:
+    def _lists(self) -> Json:
         """Return lists by service, by the name that they have in `rows`."""
         return {}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the result as plain JSON types, in which NA is None.
 
         Returns

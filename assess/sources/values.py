@@ -314,12 +314,21 @@ _READ: dict[str, Callable[..., Any]] = {
 }
 
 
+def _reader(kind: str) -> Callable[..., Any]:
+    """Return the reader of a kind; ``nomad/states`` stands for the words of that vocabulary."""
+    source, is_listed, listed = kind.partition("/")
+    if not is_listed:
+        return _READ[kind]
+    words = vocabulary(source, listed)
+    return lambda value, *path: words.get(str(dig(value, *path)))
+
+
 @cache
 def _cells_of(form: str) -> list[tuple[str, Callable[..., Any], list[Step]]]:
     return [
         (
             row["column"],
-            _READ[row["kind"]],
+            _reader(row["kind"]),
             [int(s) if s.isdigit() else s.replace("+", " ") for s in row["path"].split()],
         )
         for row in rows("columns")

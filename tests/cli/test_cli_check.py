@@ -167,3 +167,23 @@ def test_a_pipeline_stops_before_an_upgrade_that_breaks_objects_of_no_service(
     (tmp_path / "objects.csv").unlink()
     (row,) = json.loads(call(*asked, code=3).stdout)["rows"]
     assert (row["service_id"], row["found"]) == (None, 1)
+
+
+@pytest.mark.parametrize("limit", ["--min-coverage=0", "--max-open-gates=99"])
+def test_a_source_that_answered_nothing_meets_no_limit_of_the_fleet(
+    call, tmp_path, limit
+):
+    """What it lists would be gone from the snapshot, with all that is open or breaks there."""
+    (tmp_path / "services.csv").write_text("service_id\na\n")
+    (tmp_path / "snapshot.toml").write_text('snapshot_at = "2026-09-30T00:00:00Z"\n')
+    calls = "run_id,source,scope,call,status\n1,registry,r,tags,denied\n"
+    (tmp_path / "coverage.csv").write_text(calls)
+    call("check", ".", limit, code=0)
+    calls += "1,ecs,a,list_clusters,denied\n1,ecs,a,list_services,timeout\n"
+    (tmp_path / "coverage.csv").write_text(calls)
+    (row,) = broken(call, ".", limit)
+    assert row["service_id"] is row["found"] is None
+    assert "no call was answered by ecs" in row["why"]
+    call("check", ".", limit, "--service", "a", code=0)
+    (tmp_path / "coverage.csv").write_text(f"{calls}1,ecs,b,list_services,ok\n")
+    call("check", ".", limit, code=0)

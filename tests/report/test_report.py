@@ -15,7 +15,7 @@ import assess
 from assess.figures import BANDS
 from assess.report import cards, render
 from assess.report.explorer.data import payload
-from assess.report.model import Column, Picture, Pictures, Table, anchor, cell, slug
+from assess.report.model import Column, Picture, Table, anchor, cell, slug
 from assess.store import write_snapshot
 from assess.untrusted import markdown_text
 
@@ -289,7 +289,7 @@ def test_names_that_look_like_nothing_are_names_everywhere(policy, tmp_path):
 
 def test_a_page_of_many_services_says_where_the_others_are(hostile, monkeypatch):
     monkeypatch.setattr(cards, "MOST", 3)
-    section = cards.cards(hostile.scores, Pictures(hostile.scores))
+    section = cards.cards(hostile.scores)
     assert len(section.cards) == 3
     assert "tables/ranking-table.csv lists them all" in section.text[0]
 

@@ -15,7 +15,7 @@ from assess.sources.docker.payload import (
     keep_inspected,
     keep_version,
 )
-from assess.sources.docker.rows import to_batch, to_mounts, to_ports
+from assess.sources.docker.rows import to_batch, to_mount, to_ports
 from assess.sources.docker.text import cli_labels
 from assess.sources.unit import is_data, merge_services, source_class
 from assess.sources.values import moment
@@ -229,7 +229,7 @@ MOUNTS = [
 
 @pytest.mark.parametrize(("mount", "kind", "data"), MOUNTS)
 def test_mounts(mount, kind, data):
-    assert source_class(*to_mounts([mount])) == kind
+    assert source_class(to_mount(mount)) == kind
     assert is_data(kind, mount["Destination"], mount["RW"]) is data
 
 

@@ -25,9 +25,8 @@ from assess.score.what_next.labels import GATED_INSIDE, LABELS
 from assess.score.what_next.ranking import CHANCES, Ranking
 from assess.score.what_next.smaa import GRID, POOL
 from assess.untrusted import clean
-from assess.words import SHORTER, element_labels, is_unknown, moment
+from assess.words import SHORTER, Json, element_labels, is_unknown, moment
 
-Json = dict[str, Any]
 NUMBER_DIGITS = 6  # far beyond what is printed: a number that is rounded twice may differ
 TARGET_DIGITS = 4  # there are many
 THRESHOLDS = ("move_p", "pilot_p", "ready_points", "pilot_points")

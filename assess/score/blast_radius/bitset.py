@@ -6,12 +6,11 @@ One pass over the arcs fails a node in every scenario at once (pattern-parallel 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assess.score import Booleans, Bytes, Floats, Integers, Positions, Words
+from assess.score import Booleans, Bytes, Floats, Integers, Positions, Words, frozen
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -46,7 +45,14 @@ def blocks(rows: int, columns: int) -> Iterator[slice]:
         yield slice(start, min(start + size, rows))
 
 
-@dataclass(frozen=True, eq=False)
+def pairs_of(members: Sequence[Sequence[int] | Integers]) -> Positions:
+    """List row and member of some rows of members."""
+    row = np.repeat(np.arange(len(members)), [len(each) for each in members])
+    # a row without any member would be of floats
+    return row, np.concatenate([[], *members], dtype=np.int64, casting="unsafe")
+
+
+@frozen
 class Csr:
     """Members by row: those of row i are ``indices[indptr[i]:indptr[i + 1]]``."""
 
@@ -74,7 +80,7 @@ class Csr:
         return at, self.indices[starts[at] + within]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Parts:
     """Strongly connected components, in the order in which failures flow.
 
@@ -216,7 +222,7 @@ def bits_of(rows: Words, width: int) -> Bytes:
     return np.unpackbits(octets, axis=1, count=width, bitorder="little")
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Weights:
     """Weights as whole numbers of a unit, so that sums are exact in any order.
 

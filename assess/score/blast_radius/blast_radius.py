@@ -5,7 +5,7 @@ is missing is unknown and widens the interval. An element takes replicas away; a
 live replicas than it needs is down; then its callers, edge by edge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,6 +30,7 @@ from assess.score.blast_radius.result import IMPACTS, BlastRadius
 from assess.score.blast_radius.topology import (
     LEVELS,
     OBSERVING,
+    Element,
     Graph,
     Topology,
     build_topology,
@@ -47,7 +48,7 @@ BOTH = (CALLS, CALLERS)
 YES = ("yes", "true", "y", "1")
 USER = "user"  # a person's word needs no window
 WATCHING = ("socket", "flow", "trace")  # where an address was read by watching the calls
-SIDE = ["service_id", "side"]
+Side = tuple[str, Series]  # and the services that it is complete for
 
 
 def seen_sides(inventory: Inventory, policy: Policy, nodes: Index) -> DataFrame:
@@ -56,24 +57,16 @@ def seen_sides(inventory: Inventory, policy: Policy, nodes: Index) -> DataFrame:
     # A source is complete where it would have seen every call over
     # ``blast_radius.complete_hours``: a row of ``dependencies`` says so, traces were read
     # over such a window, or a person said that the list is complete.
-    parts = [
-        _by_rows(inventory, policy),
-        _by_coverage(inventory, policy, nodes),
-        _by_answers(inventory, policy),
-    ]
-    known = pd.concat(parts)
-    seen = {side: known.loc[known["side"] == side, "service_id"] for side in BOTH}
-    return DataFrame({side: nodes.isin(seen[side]) for side in BOTH}, index=nodes)
+    by_coverage = _by_coverage(inventory, policy, nodes)
+    seen = DataFrame({side: nodes.isin(by_coverage) for side in BOTH}, index=nodes)
+    for of_a_side in (_by_rows(inventory, policy), _by_answers(inventory, policy)):
+        for side, services in of_a_side:
+            seen[side] |= nodes.isin(services)
+    return seen
 
 
-def _every_side(services: Series | Index) -> DataFrame:
-    """Return both sides of some services."""
-    names = Index(services).unique()
-    return pd.MultiIndex.from_product([names, BOTH], names=SIDE).to_frame(index=False)
-
-
-def _by_rows(inventory: Inventory, policy: Policy) -> DataFrame:
-    """List the sides that rows of dependencies declare complete."""
+def _by_rows(inventory: Inventory, policy: Policy) -> Iterator[Side]:
+    """Yield the sides that rows of dependencies declare complete."""
     # Watching a service shows its calls and its callers; a complete list from a person
     # covers one side.
     settings = policy["blast_radius"]
@@ -88,17 +81,16 @@ def _by_rows(inventory: Inventory, policy: Policy) -> DataFrame:
     # others than the traced services may call what lies outside
     is_traced_out = is_trace & rows["dst_id"].str.startswith(EXTERNAL)
     complete = complete.mask(is_traced_out, CALLS)
-    parts = []
     for side in BOTH:
-        declared = rows[(is_long | is_user) & complete.isin([side, "both"])]
-        parts.append(DataFrame({"service_id": declared[f"{side}_id"], "side": side}))
-        watched = declared[(is_watched & is_long)[declared.index]]
-        parts.append(_every_side(watched[f"{side}_id"]))
-    return pd.concat(parts)
+        named = rows[f"{side}_id"]
+        is_declared = complete.isin([side, "both"])
+        yield side, named[is_declared & (is_long | is_user)]
+        for other in BOTH:
+            yield other, named[is_declared & is_watched & is_long]
 
 
-def _by_coverage(inventory: Inventory, policy: Policy, services: Index) -> DataFrame:
-    """List the sides that a source watched over a whole window: of a service, or of the fleet."""
+def _by_coverage(inventory: Inventory, policy: Policy, services: Index) -> Index:
+    """List what a source watched over a whole window: some services, or the fleet."""
     # Any other scope is a file or an address: it covers the services that its traces
     # name.
     settings = policy["blast_radius"]
@@ -108,30 +100,27 @@ def _by_coverage(inventory: Inventory, policy: Policy, services: Index) -> DataF
     asked = asked[surely(window.ge(hours))]
     scope = asked["scope"].astype("str")
     if scope.str.lower().isin(settings["whole_fleet"]).any():
-        return _every_side(services)
+        return services
     links = inventory["dependencies"]
     is_place = ~scope.isin(services)
     traced = links["evidence"].isin(asked.loc[is_place, "source"])
     traced &= links["evidence"].isin(OBSERVING) & links["complete"].isna()
     ends = links.loc[traced, ["src_id", "dst_id"]].to_numpy().ravel()
     ends = [end for end in ends if not end.startswith(EXTERNAL)]
-    return pd.concat([_every_side(scope[~is_place]), _every_side(Index(ends))])
+    return Index([*scope[~is_place], *ends])
 
 
-def _by_answers(inventory: Inventory, policy: Policy) -> DataFrame:
-    """List the sides that a person declared complete; old answers do not count."""
+def _by_answers(inventory: Inventory, policy: Policy) -> Iterator[Side]:
+    """Yield the sides that a person declared complete; old answers do not count."""
     answers = inventory["answers"]
     ttl = Timedelta(days=policy["evidence"]["answer_ttl_days"])
     is_fresh = answers["answered_at"].ge(inventory.snapshot_at - ttl)
     is_yes = answers["answer"].str.strip().str.lower().isin(YES)
     # without the list, nothing shows that it is complete
     holds = surely(is_yes & is_fresh) & inventory.has("dependencies")
-    parts = []
     for side in BOTH:
         asked = answers["question"].isin(policy["blast_radius"][f"complete_{side}"])
-        declared = answers.loc[holds & asked, "service_id"]
-        parts.append(DataFrame({"service_id": declared, "side": side}))
-    return pd.concat(parts)
+        yield side, answers.loc[holds & asked, "service_id"]
 
 
 def with_unseen(topology: Topology, seen: DataFrame) -> Graph:
@@ -179,7 +168,7 @@ def score_blast_radius(
     policy: Policy,
     *,
     detail: bool = True,
-    asked: Sequence[tuple[str, str]] = (),
+    asked: Sequence[Element] = (),
 ) -> BlastRadius:
     """Compute the blast radius of every service and of everything that services stand on.
 

@@ -1,7 +1,7 @@
 """Observed failures: the element that failed, services with data, services that went down."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ from pandas import DataFrame, MultiIndex
 
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score import Booleans, Integers, Positions
-from assess.score.blast_radius.bitset import Csr
+from assess.score import Booleans, Integers, Positions, frozen
+from assess.score.blast_radius.bitset import Csr, pairs_of
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents import sound_incidents
 
@@ -56,7 +56,7 @@ def events(inventory: Inventory) -> DataFrame:
     return table.sort_values(["event", "event_id"], ignore_index=True)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Failure:
     """One observed failure of an element; by service, whether it was observed and went down.
 
@@ -162,8 +162,7 @@ def _simultaneous(table: DataFrame, chosen: Integers, element: Integers) -> Posi
         # failures with an unknown end do not overlap: no comparison with NA is true
         overlaps = (start < end[place]) & (end > start[place])
         others.append(np.flatnonzero(overlaps & (element != element[place])))
-    failure = np.repeat(np.arange(len(chosen)), [len(each) for each in others])
-    return failure, np.concatenate([*others, np.empty(0, np.int64)])
+    return pairs_of(others)
 
 
 def _hit_by_others(
@@ -175,12 +174,9 @@ def _hit_by_others(
 ) -> Positions:
     """List pairs of a failure and a service down in it that a simultaneous failure reaches."""
     # few services go down, so only these are looked at
-    down = [np.flatnonzero(found.down) for found in failures]
-    down_n = [len(each) for each in down]
-    row = np.repeat(np.arange(len(down)), down_n)
-    fell = np.concatenate([*down, np.empty(0, np.int64)])
+    row, fell = pairs_of([np.flatnonzero(found.down) for found in failures])
     itself = topology.services.get_indexer([found.element[1] for found in failures])
-    pair, at = Csr.of(row, len(down)).members(failure)
+    pair, at = Csr.of(row, len(failures)).members(failure)
     service = fell[at]
     hit = topology.reaches(elements, element[pair], service)
     hit &= service != itself[failure[pair]]

@@ -6,7 +6,7 @@ down and its caller was observed; a caller that the failure took down directly s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 from pandas import DataFrame, Index
 
 from assess.policy import Policy, Table
-from assess.score import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers, frozen
 from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.failures import UNKNOWN, Failure
 from assess.score.blast_radius.topology import FAR, LEVELS, Element, Topology, steps
@@ -64,7 +64,7 @@ def edge_trials(topology: Topology, failures: list[Failure]) -> DataFrame:
     return table.assign(failed=failed, caller=src[table["edge"]])
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Trials:
     """Trials of edges: positions of failure and edge, whether the caller went down.
 
@@ -103,7 +103,7 @@ class Trials:
         return np.where(self.failed, p / some, 0.0)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Besides:
     """By failure and service: ``had`` data and no known cause, and whether it went ``down``."""
 
@@ -127,7 +127,7 @@ class Besides:
         return (k + strength * fleet) / (n + strength)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Failures:
     """The evidence of all failures, stored so that any failure can be left out.
 
@@ -192,7 +192,7 @@ class Failures:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Learned:
     """Edge probabilities and other effects learned from some failures.
 
@@ -280,7 +280,7 @@ def _start(policy: Floats, trials: Trials) -> Floats:
     return candidates[np.argmax(likely)]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Effects:
     """Effects on the log odds of edges, by group: of a kind, a fault, a caller, a callee, an edge.
 

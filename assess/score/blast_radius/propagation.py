@@ -7,15 +7,14 @@ uncertain, the bits are the outcomes of those arcs: all of them where they are f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from assess import execution
 from assess.policy import Policy
-from assess.score import Booleans, Bytes, Floats, Integers, Words
+from assess.score import Booleans, Bytes, Floats, Integers, Words, frozen
 from assess.score.blast_radius.bitset import (
     Bits,
     Csr,
@@ -47,7 +46,7 @@ SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Scenarios:
     """Initial failures: pairs of scenario and node, among ``n`` scenarios.
 
@@ -68,7 +67,7 @@ class Scenarios:
         return cls(scenario, node, n, none, none)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class DistinctScenarios:
     """Distinct scenarios, sorted by their first part: neighbours share many failed nodes.
 
@@ -134,7 +133,7 @@ class DistinctScenarios:
         return failing
 
 
-@dataclass(frozen=True)
+@frozen
 class Impact:
     """What fails in each scenario.
 
@@ -230,12 +229,11 @@ def by_level(
         failing = replace(_failing(topology, level), listed=listed, drawn=drawn[level])
         # only the point has an interval of one failure
         how = replace(sampling, spread=level == "point")
-        bound: Literal["least", "most"] = "most" if level == "hi" else "least"
-        impacts[level] = propagate(graph, failing, sampling=how, bound=bound)
+        impacts[level] = propagate(graph, failing, sampling=how, most=level == "hi")
     impacts["point"] = _widened(topology, impacts["point"], sampling, drawn["point"])
     # nothing is drawn, so only the losses and the number of causes are needed
     failing = _with_unnamed(topology)
-    impacts["unseen"] = propagate(unseen, failing, sampling=how, bound="most")
+    impacts["unseen"] = propagate(unseen, failing, sampling=how, most=True)
     return impacts
 
 
@@ -270,16 +268,16 @@ def propagate(
     scenarios: Scenarios,
     *,
     sampling: Sampling,
-    bound: Literal["least", "most"] = "least",
+    most: bool = False,
 ) -> Impact:
     """Compute what fails in many scenarios; the size of the blocks changes no number.
 
-    Scenarios with many uncertain arcs that are not drawn are bounded (`uncertain.bounded`): ``bound``
-    is by their most probable paths, or by all that can be reached.
+    Scenarios with many uncertain arcs that are not drawn are bounded (`uncertain.bounded`): by
+    their most probable paths, or if ``most`` by all that can be reached.
     """
     # scenarios that differ in nothing are computed once
     distinct = DistinctScenarios.of(graph.certain, scenarios)
-    work = _Work.of(graph, distinct, sampling, bound)
+    work = _Work.of(graph, distinct, sampling, most)
     none = np.empty(0, np.int64)
     parts = [np.empty(0, LOSSES)]
     pairs: list[Pairs] = [(none, none, np.empty(0))]
@@ -314,7 +312,7 @@ def reached(graph: Graph, scenarios: Scenarios, sampling: Sampling) -> Impact:
     return propagate(reachable, failing, sampling=sampling)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Down:
     """What fails along certain arcs in a block: weight and nodes by scenario.
 
@@ -354,19 +352,19 @@ class _Down:
         return spread_to_nodes(self.parts, self.part, self.words).view(np.uint8)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Work:
     """The input that all blocks share, and the computation of one block."""
 
     graph: Graph
     scenarios: DistinctScenarios
     sampling: Sampling
-    bound: str
+    most: bool
     weights: dict[Parts, Weights]  # of criticality, and of nodes
 
     @classmethod
     def of(
-        cls, graph: Graph, scenarios: DistinctScenarios, sampling: Sampling, bound: str
+        cls, graph: Graph, scenarios: DistinctScenarios, sampling: Sampling, most: bool
     ) -> _Work:
         """Weigh the parts once."""
         weights = {}
@@ -375,7 +373,7 @@ class _Work:
             total = np.bincount(parts.part, graph.weight, n)
             size = np.bincount(parts.part, minlength=n)
             weights[parts] = Weights.of(np.array([total, size]))
-        return cls(graph, scenarios, sampling, bound, weights)
+        return cls(graph, scenarios, sampling, most, weights)
 
     def spans(self) -> list[tuple[int, int]]:
         """List start and width of each block, within memory and enough blocks for all workers."""
@@ -408,7 +406,7 @@ class _Work:
         losses["se"][wide] = np.nan
         losses["reached_n"][wide] = possible.n[wide]
         losses["next_hi"][wide] = possible.weight[wide]
-        if self.bound == "most":
+        if self.most:
             losses["loss"][wide] = possible.weight[wide]
             exposure_n += possible.count(times * wide)[graph.possible.part]
             exposure_n -= certain.count(times * wide)[graph.certain.part]
@@ -474,7 +472,7 @@ class _Work:
         few = undecided.uncertain_n[some] <= self.sampling.enumerate_up_to
         decided = few | self.scenarios.drawn[start + some]
         decider = partial(decide, sampling=self.sampling)
-        bounder = partial(bounded, most=self.bound == "most")
+        bounder = partial(bounded, most=self.most)
         for chosen, how in ((some[decided], decider), (some[~decided], bounder)):
             if len(chosen):
                 yield chosen, how

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +16,14 @@ from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import Policy, Table
 from assess.reference import parse_version, target_engine
-from assess.score import Booleans, Ends, Floats, Integers, Words
+from assess.score import Booleans, Ends, Floats, Integers, Words, frozen
 from assess.score.blast_radius.bitset import (
     Bits,
     Csr,
     Parts,
     Weights,
     bits_of,
+    pairs_of,
     spread_to_nodes,
     swept,
 )
@@ -129,7 +129,7 @@ def _replicas(inventory: Inventory, topology: Topology, target: Table) -> DataFr
     return layout.assign(share=inventory.by_service["min_healthy_pct"].astype("float64"))
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Terms:
     """Services that move to or from elements.
 
@@ -196,10 +196,8 @@ def move_scenarios(terms: Terms, drawn: Booleans) -> Scenarios:
         others = [node for node in terms.members[element] if node != service]
         failing += [[*others, service], others]
     n = len(failing)
-    scenario = np.repeat(np.arange(n), [*map(len, failing)])
-    node = np.array([*chain.from_iterable(failing)], np.int64)
     simulated = np.append(drawn, drawn[terms.service].repeat(2))
-    return Scenarios(scenario, node, n, np.zeros(n, bool), simulated)
+    return Scenarios(*pairs_of(failing), n, np.zeros(n, bool), simulated)
 
 
 def containment(
@@ -391,7 +389,7 @@ def _ends_of(
     scenario = (np.cumsum(is_open) - 1)[failing.scenario[kept]]
     rest = Scenarios.unasked(scenario, failing.node[kept], n)
     most = impact.loss.copy()
-    most[is_open] = propagate(graph, rest, sampling=sampling, bound="most").loss
+    most[is_open] = propagate(graph, rest, sampling=sampling, most=True).loss
     return impact.loss, most
 
 

@@ -6,7 +6,7 @@ import difflib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,9 @@ from pandas import DataFrame, Series
 
 from assess.errors import AssessError
 from assess.score.blast_radius.placement import KINDS
-from assess.score.blast_radius.topology import Topology
+from assess.score.blast_radius.topology import Element, Topology
 from assess.score.result import Explanation, Result, plain_by, with_ends
-from assess.words import element_label, element_name, number, records, sentence_list
+from assess.words import Json, element_label, element_name, number, records, sentence_list
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
@@ -71,7 +71,7 @@ class BlastRadius(Result):
         """Return the row of a service in `services`; see `Result.row`."""
         return Result.row(replace(self, frame=self.services), service_id)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Json]:
         """Return one dictionary per element: its columns, affected services and frozen services.
 
         A service also has its columns in `services`.
@@ -207,9 +207,7 @@ class BlastRadius(Result):
         return Explanation(title, "\n".join(lines), causes.drop(columns="service_id"))
 
 
-def most_probable_path(
-    topology: Topology, element: tuple[str, str], service: str
-) -> DataFrame:
+def most_probable_path(topology: Topology, element: Element, service: str) -> DataFrame:
     """Return the path by the edges' point, else upper end: ``service_id, because, kinds, p``."""
     for level in ("point", "hi"):
         steps = _steps(topology, element, service, level)
@@ -219,7 +217,7 @@ def most_probable_path(
 
 
 def _steps(
-    topology: Topology, element: tuple[str, str], service: str, level: str
+    topology: Topology, element: Element, service: str, level: str
 ) -> list[tuple[str, str, str, float]]:
     from scipy.sparse.csgraph import dijkstra
 

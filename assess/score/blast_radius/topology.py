@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score import Booleans, Floats, Integers, Positions, Words
+from assess.score import Booleans, Floats, Integers, Positions, Words, frozen
 from assess.score.blast_radius.bitset import (
     Csr,
     Parts,
@@ -212,7 +212,7 @@ def total_weight(weight: Floats) -> float:
     return weight.sum() or 1.0
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Graph:
     """Arcs between nodes: ``head`` fails when ``tail`` fails, with probability ``p``.
 
@@ -289,7 +289,7 @@ def arc_key(tail: str, head: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Topology:
     """Elements, placement and edges of a fleet; positions are those in ``elements`` and ``nodes``.
 

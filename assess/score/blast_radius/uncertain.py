@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assess.policy import Policy
-from assess.score import Ends, Floats, Integers, Words
+from assess.score import Ends, Floats, Integers, Words, frozen
 from assess.score.blast_radius.bitset import Weights, bits_of, blocks, to_words
 from assess.score.blast_radius.topology import total_weight
 from assess.score.blast_radius.undecided import Undecided
@@ -40,7 +40,7 @@ LOSSES = np.dtype(
 AMOUNTS = ["loss", "next_lo", "next_hi"]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Unexplained:
     """Equally likely ``losses`` that no edge explains, smallest first; the fleet weighs ``total``."""
 
@@ -236,7 +236,7 @@ def _order(rng: np.random.Generator, draws: int, least: int, wanted: int) -> Int
     return order[: max(wanted, least)].astype(np.int32)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Outcome:
     """What uncertain arcs add to certain failures: ``p`` by cell, ``losses`` by scenario (`LOSSES`)."""
 

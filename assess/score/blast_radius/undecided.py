@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
-from assess.score import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers, frozen
 from assess.score.blast_radius.bitset import Csr
 from assess.score.blast_radius.topology import Graph
 
@@ -20,7 +20,7 @@ SHARE = 0.25  # … where they are such a share of all
 Rule = tuple[np.ufunc, np.ufunc]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Undecided:
     """Nodes of a graph that may fail in ``n`` scenarios or not, and the arcs that decide it.
 

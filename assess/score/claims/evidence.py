@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from assess import reference
 from assess.frames import surely
 from assess.linear import Linear
 from assess.linear import any_of as any_pattern
+from assess.score import frozen
 from assess.score.blast_radius.failures import ids
 from assess.score.claims.measure import (
     Measurement,
@@ -60,7 +60,7 @@ UNSURE = ["hub_unknown", "ecr_unknown", "either_failed", "either_fine", "either_
 MOST_UNSURE = 5  # services of unknown kind: 32 comparisons
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class ClaimData:
     """An assessment, as the claims read it."""
 

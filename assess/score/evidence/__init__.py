@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ from assess.execution import each
 from assess.frames import surely
 from assess.inventory import Inventory
 from assess.policy import Policy, Table, rules
-from assess.score import Booleans, Floats
+from assess.score import Booleans, Floats, frozen
 
 How = Literal["all", "any", "share"]
 Ids = Collection[str]
@@ -57,7 +57,7 @@ class Answers(NamedTuple):
     na: Booleans
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class View:
     """Rows of one frame by service.
 
@@ -130,7 +130,7 @@ class View:
         return np.where(self.sure | settled[self.codes], holds, np.nan)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Evidence:
     """The views of a fleet by frame, its sorted services, and the moment of the snapshot [UTC]."""
 

@@ -172,6 +172,9 @@ def _live(inventory: Inventory, services: DataFrame, exposed: Exposure) -> DataF
     some_run = service.isin(service[runs])
     some_may_run = service.isin(service[running.isna()])
     table["sure"] = runs | ~some_may_run
+    source = table["source"].str.replace(";.*", "", regex=True)
+    table["unheard"] = source.isin(inventory.silent)
+    table["inspect_status"] = table["inspect_status"].mask(table["unheard"])
     has_ended = some_run & ~running.fillna(value=True)
     return table[~has_ended].reset_index(drop=True)
 
@@ -245,7 +248,7 @@ def _mounts(inventory: Inventory, workloads: DataFrame, services: Index) -> View
     rest = workloads[~workloads["workload_id"].isin(mounted["workload_id"])]
     has_mounts = inventory.has("mounts")
     looked = surely(rest["inspect_status"].eq("ok")) & has_mounts
-    is_unit = surely(rest["contained"].eq(False)) & has_mounts
+    is_unit = surely(rest["contained"].eq(False)) & has_mounts & ~rest["unheard"]
     # what may have ended says nothing for a unit beside it that was not looked at
     not_looked = rest["service_id"].isin(rest.loc[is_unit & ~looked, "service_id"])
     may_be_gone = looked & ~rest["sure"] & not_looked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,8 @@ from pandas import DataFrame, Series
 from scipy.sparse import csc_array, csr_array
 
 from assess.errors import AssessError, counted, did_you_mean
-from assess.score import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers, frozen
+from assess.score.blast_radius.bitset import pairs_of
 from assess.score.blast_radius.learning import Learned, fit
 from assess.score.blast_radius.topology import Topology, total_weight
 from assess.score.result import Explanation, Result
@@ -244,7 +244,7 @@ def _edges(known: Known, value: Worth, variance: Floats) -> DataFrame:
     return table.sort_values("value", ascending=False, kind="stable", ignore_index=True)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Doubt:
     """By edge: its probability ``p`` [0-1], its ``variance``, and how much of it one trial takes."""
 
@@ -316,13 +316,10 @@ def sensitivity(
         lost = np.bincount(way, gained, len(edge))
         columns.append(edge)
         values.append(arrives * lost / total)
-    rows = np.repeat(np.arange(len(services)), [len(each) for each in columns])
-    none = np.empty(0, np.int64)
-    places = (rows, np.concatenate([none, *columns]))
     shape = (len(services), len(p))
     # of floats, also where there is no service
-    moves = np.concatenate([np.empty(0), *values])
-    return csr_array((moves, places), shape=shape)
+    moves = np.concatenate([[], *values])
+    return csr_array((moves, pairs_of(columns)), shape=shape)
 
 
 def trials(topology: Topology, down: csr_array, p: Floats, edges: Integers) -> csr_array:
@@ -387,7 +384,7 @@ def label_parts(is_open: Floats, moved: Floats, variance: Floats) -> tuple[Float
     return slope[:, None] * moved**2, float(counts @ spread)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Worth:
     """By element, the share of uncertainty that its failure is expected to remove.
 

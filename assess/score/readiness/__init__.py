@@ -19,7 +19,7 @@ from assess.score.evidence import AGAINST, Evidence, answer_checks, with_rows
 from assess.score.evidence.tables import gather
 from assess.score.readiness import gates
 from assess.score.result import Explanation, Provenance, Result, plain_by, with_ends
-from assess.words import share
+from assess.words import Json, share
 
 BOUNDS = {"readiness": "point", "readiness_lo": "lo", "readiness_hi": "hi"}
 FLOOR = 1.0  # points; the geometric mean has no value for a dimension of 0
@@ -151,7 +151,7 @@ class Readiness(Result):
             table.set_index("dimension").round(2),
         )
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Json]:
         """Return one dictionary per service, with its gates, dimensions, unknown and failed checks."""
         rows = super().rows()
         for row in rows:
@@ -159,7 +159,7 @@ class Readiness(Result):
             row["dimensions"] = {part.pop("dimension"): part for part in parts}
         return rows
 
-    def _lists(self) -> dict[str, Any]:
+    def _lists(self) -> Json:
         """Return by service its gates, dimensions, unknown and failed checks."""
         atoms = self.details["atoms"]
         checks = ["service_id", "check", "state", "evidence"]

@@ -219,7 +219,7 @@ def wanted(policy: Policy) -> list[Row]:
     return stay + [row for row in rows if row["id"] != STAY and row["compared"]]
 
 
-def _shown(target: Table) -> dict[str, Any]:
+def _shown(target: Table) -> Row:
     names = ("id", "title", "platform", "patched_by", "self_heal", "replicas", "zones")
     shown = {name: target[name] for name in names}
     lines = [" ".join(filter(None, product)) for product in calendars(target)]

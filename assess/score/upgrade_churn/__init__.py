@@ -43,7 +43,7 @@ from assess.score.upgrade_churn.sights import (
     images_by_maker,
     unplaced_replicas,
 )
-from assess.words import records
+from assess.words import Json, records
 
 BASES = {  # of a service on several hosts the first counts
     pace.MEASURED: "Measured on its hosts",
@@ -95,7 +95,7 @@ class UpgradeChurn(Result):
         table = times.set_index("component")
         return Explanation(f"{service_id}: upgrade churn", text, table)
 
-    def _lists(self) -> dict[str, Any]:
+    def _lists(self) -> Json:
         """Return ``breaking`` by service: one entry per workload and change."""
         breaking: dict[str, list[Row]] = {}
         for hit in records(self.details["breaking"][COLUMNS]):
@@ -104,7 +104,7 @@ class UpgradeChurn(Result):
             breaking.setdefault(hit["service_id"], []).append(row)
         return {"breaking": breaking}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain JSON types, with breaking changes by host and remedy, and the calendar."""
         names = ("simulation", "remedies", "calendar")
         tables = {name: records(self.details[name]) for name in names}

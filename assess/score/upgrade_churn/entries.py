@@ -1,13 +1,12 @@
 """Entries: package sources of builds, and settings of engines and kubelets, a row each for the rules."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 from pandas import DataFrame, Series
 
 from assess import reference
-from assess.frames import surely
+from assess.frames import Row, surely
 from assess.score.upgrade_churn.sights import cells
 
 NOTHING = "none"  # the build was read, and fetches nothing
@@ -19,7 +18,6 @@ _LISTS = (
     r" |(?:^|;)unknown(?:;|$)|(?:^|[;.-])(?:apk|apt|archive|deb|dl|dnf|download|ftp|mirrors?"
     r"|packages?|pkgs?|ppa|repos?|repository|rpm|snapshot|yum)[0-9]*[.-]"
 )
-Row = dict[str, Any]
 _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 IDS = ["service_id", "workload_id", "host_id"]
 _KEPT = [*IDS, "base_os", "repository", "tag_version", "package_tools", "pinned"]

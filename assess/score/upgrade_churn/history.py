@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -22,6 +22,7 @@ from assess.errors import AssessError, first_line
 from assess.execution import each
 from assess.inventory import Inventory, UnknownColumnWarning
 from assess.policy import Policy
+from assess.score import frozen
 from assess.score.evidence.facts import NO_RUNTIME
 from assess.score.incidents import (
     Span,
@@ -98,7 +99,7 @@ class ImageMove(NamedTuple):
         return self.after, self.before
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class History:
     """Changes over some snapshots, and the time over which they would be visible.
 

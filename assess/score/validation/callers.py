@@ -7,13 +7,12 @@ so for an element that never failed before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from assess.score import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers, frozen
 from assess.score.blast_radius.bitset import blocks
 from assess.score.blast_radius.failures import sample
 from assess.score.blast_radius.learning import CERTAIN, Failures, expit, logit
@@ -35,7 +34,7 @@ POLICY = 2.0  # what the policy says counts twice: it is the same whatever is le
 TRIALS = 5.0  # of each edge of a caller, that make the learned edges count twice
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Reach:
     """By failure and service: whether it can be reached, and in how few steps."""
 
@@ -116,7 +115,7 @@ def _steps(topology: Topology, initial: Booleans) -> npt.NDArray[np.int32]:
     return steps(topology.matrix(matters), initial)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Opinion:
     """The fitted regression: coefficients by term, and effects by service."""
 
@@ -183,7 +182,7 @@ def pair_strength(reach: Reach, opinion: Opinion, kept: Booleans, least: float) 
     return max(least, STRENGTHS[np.flatnonzero(good)[-1]])
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Case:
     """Pairs with their terms, outcomes, and the priors of the terms."""
 

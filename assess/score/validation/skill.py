@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from assess.score import Booleans, Floats, Integers
+from assess.score import Booleans, Floats, Integers, frozen
 from assess.score.result import with_ends
 
 BASELINES = ("self", "direct callers", "all transitive callers")
@@ -23,7 +22,7 @@ Rule = tuple[str, str]  # name, and what was left out
 STEPS_MOST = 400  # thresholds of a resample; of more, these are close enough
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Judged:
     """Predicted failures, by failure and service, with the prediction of each rule."""
 
@@ -113,7 +112,7 @@ def reliability(judged: Judged) -> DataFrame:
     return pd.concat(parts, ignore_index=True)[names]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Counts:
     """Predicted and correct pairs at each threshold, from the highest, by resample."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
-from assess.policy import Policy
+from assess.policy import Policy, Table
 from assess.score.incidents import MIXED, exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import (
@@ -32,7 +32,7 @@ from assess.score.what_next.flips import WHAT_IFS, what_ifs
 from assess.score.what_next.labels import LABELS, reason
 from assess.score.what_next.ranking import Ranking, criteria_table
 from assess.score.what_next.waves import cycle_groups, exposure_budget, waves
-from assess.words import share
+from assess.words import Json, share
 
 if TYPE_CHECKING:
     from assess.report.explorer import Explorer
@@ -202,7 +202,7 @@ class WhatNext(Result):
         """
         return self._explorer(others, "ranking")
 
-    def _lists(self) -> dict[str, Any]:
+    def _lists(self) -> Json:
         """Return by service missing facts, flips, information and boards."""
         names = ("missing", "flips", "information", "boards")
         groups = {name: self.details[name].groupby("service_id") for name in names}
@@ -270,7 +270,7 @@ def _why(
     frame: DataFrame,
     gates: DataFrame,
     ranking: Ranking,
-    settings: dict[str, Any],
+    settings: Table,
 ) -> Series:
     """Return the reason for each label: the evidence of the gates, or a sentence."""
     label = gates["service_id"].map(frame["label_gates"])

@@ -8,7 +8,6 @@ of items, with the formulas of the readiness score.
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import combinations, groupby
 from operator import itemgetter
@@ -21,7 +20,7 @@ from pandas import DataFrame
 from assess import execution
 from assess.frames import Row
 from assess.policy import Policy, Table, rules
-from assess.score import Booleans, Floats, Integers, Objects, readiness
+from assess.score import Booleans, Floats, Integers, Objects, frozen, readiness
 from assess.score.readiness import gates
 from assess.score.result import Result, records_by
 from assess.score.what_next.labels import SEVERITY, labels
@@ -52,7 +51,7 @@ class Singles(NamedTuple):
     chances: list[float]
 
 
-@dataclass(frozen=True)
+@frozen
 class Reason:
     """A reason of an open gate: it holds or is unknown, and depends on an item or on coverage."""
 
@@ -74,7 +73,7 @@ class Reason:
         return np.where(good[:, self.item], 0.0, confirmed)
 
 
-@dataclass(frozen=True)
+@frozen
 class Gate:
     """An open gate."""
 
@@ -98,7 +97,7 @@ class Gate:
         return gates.hardness(failing, gates.HARDNESS[self.label])
 
 
-@dataclass(frozen=True)
+@frozen
 class Counterfactual:
     """One service, and the items about it that could change.
 

@@ -8,7 +8,6 @@ difference is what better evidence could change.
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
 
@@ -17,7 +16,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess.policy import Policy, Table
-from assess.score import Booleans, Floats, Integers, Objects
+from assess.score import Booleans, Floats, Integers, Objects, frozen
 from assess.score.incidents import in_containers
 from assess.score.result import Result, with_ends
 from assess.score.what_next.labels import labels
@@ -110,7 +109,7 @@ def _alike(values: Series, most: float) -> DataFrame:
     return DataFrame(dict.fromkeys(UNKNOWN, values.astype("Float64") / most))
 
 
-@dataclass(frozen=True)
+@frozen
 class ShortList:
     """The total that one service needs to be among the first k, by draw.
 
@@ -173,7 +172,7 @@ class Option(NamedTuple):
     middle: float
 
 
-@dataclass(frozen=True)
+@frozen
 class Ranking:
     """The input of every ranking: sorted services, and bounds of their criteria.
 

@@ -10,7 +10,6 @@ whatever the order of adding, the size of a block or the machine, and equals are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from assess.errors import PolicyError
 from assess.policy.problems import SLACK, board_problems
-from assess.score import Floats, Integers
+from assess.score import Floats, Integers, frozen
 
 # steps of a value and of a weight; a sum of products then fits into a float
 GRID = 2.0**20
@@ -132,7 +131,7 @@ def draw(
     return simplex_weights(draws, n, rng)
 
 
-@dataclass(frozen=True)
+@frozen
 class Acceptability:
     """Result of the draws for n alternatives and c criteria.
 
@@ -226,7 +225,7 @@ def totals(values: Floats, weights: Floats) -> Floats:
     return np.einsum("dc,c->d", weights, on_grid(values))
 
 
-@dataclass(frozen=True)
+@frozen
 class _Field:
     """Alternatives in tiles; alternatives with a high average are in the first tile.
 

@@ -26,7 +26,6 @@ from assess.sources.values import (
 )
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
-_STATES = vocabulary("crictl", "states")
 _NODE = 2  # a namespace of the host, in the words of the Container Runtime Interface
 _ANNOTATION = "io.kubernetes.container."
 # Its value is an address; one that a person wrote names a host.
@@ -137,13 +136,11 @@ def _info(raw: Payload, data: EngineData) -> Payload:
 
 def _container(raw: Payload, data: EngineData) -> Payload:
     return {
-        "Id": text(raw, "id"),
+        **picked(raw, "crictl container"),
         "Names": [text(raw, "metadata", "name")],
         "Image": _declared(raw),
         "ImageID": _image_id(raw, data),
-        "State": _STATES.get(text(raw, "state")),
         "Created": _time(raw, "createdAt"),
-        "Labels": table(raw, "labels"),
     }
 
 
@@ -179,13 +176,11 @@ def _inspected(raw: Payload, data: EngineData) -> Payload:
     restarts = text(status, "annotations", _ANNOTATION + "restartCount")
     attempt = integer(status, "metadata", "attempt")
     return {
-        "Id": text(status, "id"),
-        "Name": text(status, "metadata", "name"),
+        **picked(status, "crictl inspection"),
         "Image": _image_id(status, data),
         "Created": _time(status, "createdAt"),
         "RestartCount": attempt if integer(restarts) is None else integer(restarts),
         "State": {
-            "Status": _STATES.get(text(status, "state")),
             **picked(status, "crictl state"),
             "OOMKilled": text(status, "reason") == "OOMKilled",
         },

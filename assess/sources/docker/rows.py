@@ -116,7 +116,7 @@ def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
         image=image,
         environment=tuple(container.kept.items()),
         ports=ports,
-        mounts=tuple(to_mounts(container.mounts or [])),
+        mounts=tuple(map(to_mount, container.mounts or [])),
         host_network=_is_host(network),
         kind=kind,
         health_checked=is_checked,
@@ -206,19 +206,11 @@ def _state_of(words: str) -> str | None:
     return first if first in ("exited", "created", "restarting", "dead") else None
 
 
-def to_mounts(payloads: list[Payload]) -> list[Mount]:
-    """Read the mounts that an engine lists."""
-    return [
-        Mount(
-            text(payload, "Destination"),
-            payload.get("Type") or ("volume" if payload.get("Name") else "bind"),
-            source=text(payload, "Source"),
-            volume=payload.get("Name") or None,
-            driver=payload.get("Driver") or None,
-            is_writable=payload.get("RW"),
-        )
-        for payload in payloads
-    ]
+def to_mount(payload: Payload) -> Mount:
+    """Read a mount that an engine lists."""
+    own = picked(payload, "docker mount")
+    usual = "volume" if own["volume"] else "bind"
+    return Mount(**own | {"type": own["type"] or usual})
 
 
 def to_ports(container: Container) -> set[str]:

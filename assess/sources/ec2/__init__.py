@@ -289,9 +289,8 @@ def to_workload(instance: Row, names: Names, front: Behind) -> Row:
         "host_id": host_id,
         "name": names[0].name,
         "source_kind": "instance",
-        "state": text(instance, "State", "Name") or None,
         "health": front.health,
-        "started_at": moment(instance, "LaunchTime"),
+        **picked(instance, "ec2 workload"),
         "inspect_status": "ok",
     }
 

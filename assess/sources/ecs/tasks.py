@@ -40,7 +40,6 @@ _GB = re.compile(r"\s*(\d{0,9}\.?\d{1,9})\s*gb\s*", re.IGNORECASE)
 _SHARED_FILES = vocabulary("ecs", "shared files")  # driver, and where its id is
 _ARN = re.compile(r"arn:[\w-]*:[\w-]*:(?P<region>[\w-]*):(?P<account>\d*):(?P<rest>.+)")
 
-_STATES = vocabulary("ecs", "states")
 _CAUSES = vocabulary("ecs", "causes")
 _REASONS = vocabulary("ecs", "reasons")  # patterns of words of AWS, before its codes
 _OOM = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
@@ -340,11 +339,11 @@ def known_as(task: Row, workloads: Rows) -> dict[str, Words]:
 
 
 def _life(task: Row, containers: Rows, main: Row, definition: Definition | None) -> Row:
-    state = _STATES.get(text(task, "lastStatus"))
+    own = picked(task, "ecs task")
     code = int_of(main, "exitCode")
     reasons = [task.get("stoppedReason"), *(c.get("reason") for c in containers)]
     oom = True if _OOM.search(" ".join(map(text, reasons))) else None
-    if oom is None and (state == "running" or code not in (None, _KILLED)):
+    if oom is None and (own["state"] == "running" or code not in (None, _KILLED)):
         oom = False
     health: str | None = text(task, "healthStatus").lower()
     if health not in ("healthy", "unhealthy"):
@@ -352,11 +351,10 @@ def _life(task: Row, containers: Rows, main: Row, definition: Definition | None)
         if definition:
             health = "starting" if definition.unit.health_checked else "none"
     return {
-        "state": state,
+        **own,
         "exit_code": code,
         "oom_killed": oom,
         "health": health,
-        **picked(task, "ecs task"),
     }
 
 

@@ -70,6 +70,7 @@ class PlainHost:
     # file systems: path, type, size, read-only; empty where not listed, as every host has one
     mounted: Rows = field(default_factory=list)
     host_id: str = ""
+    is_template: bool = False  # only a pattern for others
 
 
 def to_batch(hosts: list[PlainHost]) -> Batch:

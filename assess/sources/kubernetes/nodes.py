@@ -23,7 +23,6 @@ from assess.sources.values import (
     dicts,
     dig,
     joined,
-    moment,
     parts_of_cell,
     picked,
     table,
@@ -33,7 +32,6 @@ from assess.sources.values import (
 _AWS_INSTANCE = re.compile(r"aws:///.*/(i-[0-9a-f]+)")  # aws:///eu-west-1a/i-0abc
 _GIVEN = ".io/node-args"
 _OF_PART = Linear(r"--[a-z-]+-arg[ =]")
-_STATES = vocabulary("kubernetes", "ready")
 _FAMILIES = ("linux", "windows")
 # RHCOS numbers its releases by those of OpenShift, without the point: 413.92.202310
 _OPENSHIFT = re.compile(r"\b(4)(\d{1,2})\.\d{2,3}\.\d{8,}")
@@ -82,8 +80,7 @@ def to_host(node: Row, host_id: str) -> Row:
         os_version=os_version,
         os_family=family if family in _FAMILIES else None,
         addresses=joined(addresses),
-        state=_STATES.get(text(ready, "status")),
-        last_seen_at=moment(ready, "lastHeartbeatTime"),
+        **picked(ready, "kubernetes readiness"),
     )
 
 

@@ -17,7 +17,7 @@ from assess.sources.edges.address import Siblings, may_be_address
 from assess.sources.listing import names_of
 from assess.sources.replica import MAX_DECLARED, Replicas, declared_rows, replica_rows
 from assess.sources.unit import Unit, merge_services, service_row, share, unread_note
-from assess.sources.values import Texts, Words, dicts, joined, text, total
+from assess.sources.values import Texts, Words, dicts, joined, picked, text, total
 
 EVIDENCE = "platform-store"
 STOPPED = "stopped"
@@ -83,8 +83,7 @@ def to_unit(
     secret = [name for name, entry in pairs if any(entry.get(key) for key in refers)]
     return Unit(
         platform=platform,
-        container=text(container, "name"),
-        image=text(container, "image"),
+        **picked(container, "managed container"),
         environment=tuple((name, text(entry, "value")) for name, entry in pairs),
         texts=command_line(container, "command", "args"),
         unread=tuple(f"variable {name}" for name in secret if may_be_address(name)),

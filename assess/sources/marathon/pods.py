@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from assess.sources.base import Row
-from assess.sources.csv_records import vocabulary
 from assess.sources.edges.address import may_be_address
 from assess.sources.unit import Unit
 from assess.sources.values import (
@@ -21,8 +20,6 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount, volume_mounts
 
-_STATES = vocabulary("marathon", "states of pods")
-
 
 def with_tasks(status: Row) -> Row:
     """Return the specification in the status of a pod, with its instances as tasks."""
@@ -31,14 +28,10 @@ def with_tasks(status: Row) -> Row:
 
 
 def _to_task(instance: Row, pod: str) -> Row:
-    state = _STATES.get(text(instance, "status"), "")
-    since = instance.get("statusSince")
-    return {
-        **picked(instance, "marathon instance"),
-        "appId": pod,
-        "state": state,
-        "startedAt": since if state == "TASK_RUNNING" else None,
-    }
+    task = picked(instance, "marathon instance") | {"appId": pod}
+    if task["state"] == "TASK_RUNNING":
+        task["startedAt"] = instance.get("statusSince")
+    return task
 
 
 def pod_unit(pod: Row, ports: Words) -> Unit:

@@ -31,7 +31,6 @@ from assess.sources.values import (
 from assess.sources.volumes import Mount, split_volume
 
 MARATHON = "marathon-app"
-_STATES = vocabulary("marathon", "states of tasks")  # of tasks, and what Mesos calls them
 # Names that Mesos-DNS and DC/OS give an app, or a virtual address of it.
 _DOMAINS = vocabulary("marathon", "domains")
 
@@ -136,14 +135,11 @@ def _agent(task: Row) -> str:
 
 def to_host(slave: Row, host_id: str, name: str) -> Row:
     """Return the row of the hosts frame, of an agent or of the name that a task has for one."""
-    states = {True: "running", False: "inactive"}
-    active = slave.get("active")
     return frames.row(
         "hosts",
         host_id=host_id,
         hostname=name or None,
         **picked(slave, "mesos agent"),
-        state=states[active] if isinstance(active, bool) else None,
     )
 
 
@@ -262,22 +258,22 @@ def to_service(app: App) -> Row:
 def to_workloads(task: Row, app: App | None, hosts: Texts, cluster: str) -> Replicas:
     """Return the rows of a task; one without app is that of a framework beside Marathon."""
     identifier = text(task, "id")
-    running = "running" if task.get("startedAt") else None
     statuses = dicts(task, "statuses")
     first = next((s for s in statuses if s.get("state") == "TASK_RUNNING"), {})
+    own = picked(task | {"running": first}, "mesos task")
+    own["state"] = own["state"] or ("running" if task.get("startedAt") else None)
     replica = {
         "workload_id": f"{cluster}/{identifier}",
         "names": app.names if app else (Name(text(task, "name"), "mesos-task", 0.6),),
         "host_id": hosts.get(_agent(task)),
         "cluster": cluster,
         "name": identifier,
-        "state": _STATES.get(text(task, "state"), running),
-        **picked(task | {"running": first}, "mesos task"),
+        **own,
         "inspect_status": "ok" if app else "list",
     }
     if app:
-        own = {"health": _health(task, app)}
-        return replica_rows(app.unit, replica | app.place, own)
+        health = {"health": _health(task, app)}
+        return replica_rows(app.unit, replica | app.place, health)
     image = text(task, "container", "docker", "image")
     row = {
         **replica,

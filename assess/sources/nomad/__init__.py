@@ -152,7 +152,6 @@ def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
     system = attribute(node, "os.name")
     os_name, os_version = to_os(f"{system} {attribute(node, 'os.version')}")
-    status = text(node, "Status")
     zone = attribute(node, f"{_AWS}placement.availability-zone")
     cgroup = attribute(node, "unique.cgroup.version")
     cgroup = cgroup or attribute(node, "os.cgroups.version")  # since Nomad 1.7
@@ -165,7 +164,6 @@ def to_host(node: Row, host_id: str) -> Row:
         os_name=os_name if system else None,
         os_version=os_version if system else None,
         cgroup_version=cgroup.removeprefix("v") or None,
-        state="running" if status == "ready" else status or None,
     )
 
 

@@ -14,7 +14,7 @@ from assess.sources.hosts import (
     system_of,
     to_batch,
 )
-from assess.sources.values import dicts, dig, integer, picked, table, text, without_none
+from assess.sources.values import dicts, dig, integer, picked, table, text
 
 APPLICATIONS = "AWS:Application"
 DETAILS = "AWS:InstanceDetailedInformation"
@@ -92,14 +92,12 @@ def to_hosts(
 
 def _to_host(identifier: str, node: Row, place: Place) -> PlainHost:
     name = text(node, "ComputerName") or identifier
-    is_online = text(node, "PingStatus") == "Online"
     facts = {
-        **without_none(picked(node, "ssm machine")),
+        **picked(node, "ssm machine"),
         # mi-…: a machine elsewhere that is registered with Systems Manager
         "provider": "aws" if text(node, "InstanceId").startswith("i-") else None,
         "account": place.account,
         "region": place.region or None,
-        "state": "running" if is_online else None,
         **system_of(node.get("PlatformName"), node.get("PlatformVersion")),
     }
     return PlainHost(name, place.scope, facts, cloud_id=identifier)

@@ -171,15 +171,12 @@ def short_id(identifier: Any, *path: str) -> str:
 
 def to_host(node: Row, host_id: str) -> Row:
     """Return the row of the hosts frame."""
-    description = table(node, "Description")
-    status = text(node, "Status", "State")
-    cpus = billionths(description, "Resources", "NanoCPUs")
+    cpus = billionths(node, "Description", "Resources", "NanoCPUs")
     return frames.row(
         "hosts",
         host_id=host_id,
-        **picked(description, "swarm node"),
+        **picked(node, "swarm node"),
         vcpus=None if cpus is None else int(cpus),
-        state="running" if status == "ready" else status or None,
     )
 
 

@@ -21,12 +21,11 @@ from assess.sources.dumps import (
     read_json,
     read_text,
 )
-from assess.sources.hosts import seen, to_batch
+from assess.sources.hosts import PlainHost, seen, to_batch
 from assess.sources.listing import lose
 from assess.sources.values import dicts
 from assess.sources.vms.machines import (
     READERS,
-    Machine,
     fields_of,
     of_form,
     of_rvtools,
@@ -51,7 +50,7 @@ ERRORS = vocabulary("vms", "errors of cells")
 class _Found:
     """Machines of all files; libvirt has the sizes in one, the states in another."""
 
-    machines: list[Machine] = field(default_factory=list)
+    machines: list[PlainHost] = field(default_factory=list)
     domains: list[tuple[Row, str]] = field(default_factory=list)
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -87,7 +86,7 @@ class VmsSource(Source):
                     row["state"] = state
         made = (of_form("libvirt", row, place) for row, place in found.domains)
         found.machines += filter(None, made)
-        hosts = to_batch([m.host for m in found.machines if not m.is_template])
+        hosts = to_batch([m for m in found.machines if not m.is_template])
         batch.add("hosts", *hosts.rows["hosts"])
 
 
@@ -111,7 +110,7 @@ def _read(file: Path, call: Call, found: _Found) -> None:
     call.count(rows=found.entries_n - before_n)
     written = seen(file.stat().st_mtime)
     for machine in found.machines[before:]:
-        machine.host.facts |= written
+        machine.facts |= written
 
 
 def _of_table(table: list[list[str]], place: str, call: Call, found: _Found) -> None:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from assess.sources.base import Row
 from assess.sources.csv_records import Cells, lookup, rows, vocabulary
@@ -12,7 +12,6 @@ from assess.sources.values import (
     MIB,
     cell,
     dicts,
-    dig,
     joined,
     leaf,
     picked,
@@ -34,18 +33,10 @@ _PLAIN = ("hostname", "region", "az", "addresses")  # columns that a field fills
 _NOT_MACHINES = vocabulary("vms", "no machines")  # of Proxmox
 
 
-@dataclass
-class Machine:
-    """One machine, and whether it is only a pattern for others."""
-
-    host: PlainHost
-    is_template: bool = False
-
-
-def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> Machine:
+def machine(name: str, place: str, facts: Row, *, is_template: bool = False) -> PlainHost:
     """Return a machine with the facts that are known."""
-    host = PlainHost(cell(name) or "unnamed", place, filled(**facts))
-    return Machine(host, is_template)
+    known = filled(**facts)
+    return PlainHost(cell(name) or "unnamed", place, known, is_template=is_template)
 
 
 def power(word: str) -> Row:
@@ -89,7 +80,7 @@ def fields_of(heads: list[str]) -> dict[str, int]:
     return found
 
 
-def of_rvtools(cells: Cells, place: str) -> Machine:
+def of_rvtools(cells: Cells, place: str) -> PlainHost:
     """Read a row of the tab vInfo, by field."""
     memory = whole(cells.get("memory_mib", ""))
     names = [cells.get("os_tools", ""), cells.get("os_config", "")]
@@ -110,18 +101,18 @@ def of_rvtools(cells: Cells, place: str) -> Machine:
 # -- clouds and hypervisors ----------------------------------------------------------------------
 
 
-def of_form(form: str, entry: Row, place: str) -> Machine | None:
-    """Read an entry of a tool whose fields are data; None for what is no machine."""
+def of_form(form: str, entry: Row, place: str, **more: Any) -> PlainHost | None:
+    """Read an entry of a tool by its fields, and what else is known; None for what is no machine."""
     facts = picked(entry, f"{form} machine")
     own = {key: facts.pop(key, None) for key in ("name", "type", "template")}
     if own["type"] in _NOT_MACHINES:
         return None
     facts |= _system(facts.pop("system", None) or "")
-    facts |= power(facts.pop("power") or "") | {"provider": form}
+    facts |= power(facts.pop("power") or "") | {"provider": form} | more
     return machine(own["name"] or "", place, facts, is_template=own["template"] == 1)
 
 
-def of_gcloud(entry: Row, place: str) -> Machine:
+def of_gcloud(entry: Row, place: str) -> PlainHost | None:
     """Read an instance of Compute Engine; its metadata may hold secrets and is not read."""
     own = picked(entry, "google machine")
     interfaces = dicts(entry, "networkInterfaces")
@@ -131,17 +122,17 @@ def of_gcloud(entry: Row, place: str) -> Machine:
             text(access, "natIP") for access in dicts(interface, "accessConfigs")
         ]
     project = re.search(r"/projects/([\w.:-]{1,99})/", text(entry, "selfLink"))
-    facts = {
-        "provider": "gcp",
-        "account": project[1] if project else None,
-        "region": own["az"].rpartition("-")[0],
-        **own,
-        "addresses": joined(addresses),
+    return of_form(
+        "google",
+        entry,
+        place,
+        provider="gcp",
+        account=project[1] if project else None,
+        region=own["az"].rpartition("-")[0],
+        addresses=joined(addresses),
         **_gcloud_size(own["instance_type"]),
         **_licence(entry),
-        **power(text(entry, "status")),
-    }
-    return machine(text(entry, "name"), place, facts)
+    )
 
 
 def _gcloud_size(kind: str) -> Row:
@@ -164,25 +155,20 @@ def _licence(entry: Row) -> Row:
     return {}
 
 
-def of_azure(entry: Row, place: str) -> Machine:
+def of_azure(entry: Row, place: str) -> PlainHost | None:
     """Read a virtual machine of Azure."""
     ids = text(entry, "id").split("/")
-    size = text(entry, "hardwareProfile", "vmSize")
-    parts = _AZURE.match(size)
-    zone = dig(entry, "zones", 0)
+    size = _AZURE.match(text(entry, "hardwareProfile", "vmSize"))
     addresses = f"{text(entry, 'privateIps')},{text(entry, 'publicIps')}"
-    facts = {
-        **picked(entry, "azure machine"),
-        "provider": "azure",
-        "account": ids[2] if len(ids) > 2 else None,
-        "az": cell(zone),
-        "instance_type": size,
-        "vcpus": int(parts[2] or parts[1]) if parts else None,
-        "addresses": joined(addresses.split(",")),
+    return of_form(
+        "azure",
+        entry,
+        place,
+        account=ids[2] if len(ids) > 2 else None,
+        vcpus=int(size[2] or size[1]) if size else None,
+        addresses=joined(addresses.split(",")),
         **_azure_system(entry),
-        **power(text(entry, "powerState")),
-    }
-    return machine(text(entry, "name"), place, facts)
+    )
 
 
 _NO_VERSION = re.compile(r"gen\d|x86_64|arm64|0001-com")  # in names of images
@@ -204,7 +190,7 @@ def _azure_system(entry: Row) -> Row:
 
 
 # by keys that only one tool writes
-READERS: list[tuple[str, Callable[[Row, str], Machine | None]]] = [
+READERS: list[tuple[str, Callable[[Row, str], PlainHost | None]]] = [
     ("networkInterfaces", of_gcloud),
     ("machineType", of_gcloud),
     ("hardwareProfile", of_azure),

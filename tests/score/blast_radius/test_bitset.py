@@ -227,9 +227,7 @@ def test_what_is_not_drawn_is_bounded_from_both_sides(case, data):
     drawn = np.array(data.draw(st.lists(st.booleans(), min_size=nodes, max_size=nodes)))
     failing = Scenarios(every, every, nodes, drawn=drawn)
     few = Sampling(seed=1, draws=50, enumerate_up_to=1, block_mib=64)
-    least, most = (
-        propagate(graph, failing, sampling=few, bound=b) for b in ("least", "most")
-    )
+    least, most = (propagate(graph, failing, sampling=few, most=m) for m in (False, True))
     want = np.array([brute_force(nodes, arcs, [start]) for start in range(nodes)])
     bounded = np.isnan(least.se)
     assert not (bounded & drawn).any()
@@ -346,7 +344,7 @@ def test_many_open_nodes_are_bounded_without_their_ways(case):
     failing = Scenarios(every, every, nodes, listed=none, drawn=none)
     wide = Sampling(seed=1, draws=50, enumerate_up_to=1, block_mib=64, ways_most=0)
     least = propagate(graph, failing, sampling=wide)
-    most = propagate(graph, failing, sampling=wide, bound="most")
+    most = propagate(graph, failing, sampling=wide, most=True)
     want = [brute_force(nodes, arcs, [start]) @ graph.weight for start in every]
     assert (least.loss <= np.array(want) + 1e-9).all()
     assert (most.loss >= np.array(want) - 1e-9).all()
