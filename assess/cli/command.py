@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from assess.cli.messages import note, progress, verbosity
+from assess.cli.messages import note, progress, say, verbosity
 from assess.errors import with_nearest
 from assess.untrusted import printable
 from assess.writing import write_beside
@@ -281,10 +281,18 @@ def read_assessment(
     from assess.score.assessment import Assessment
 
     history = read_history(text, policy, previous) if is_learning else None
+    inventory = read(text)
     earlier = None
     if previous:
         earlier = read_assessment(previous, policy, is_learning=is_learning)
-    return Assessment(read(text), policy, history, earlier)
+        warn_if_same(earlier.inventory, inventory)
+    return Assessment(inventory, policy, history, earlier)
+
+
+def warn_if_same(earlier: Inventory, inventory: Inventory) -> None:
+    """Warn of a snapshot that is compared with itself; scores refuse a later one."""
+    if earlier.snapshot_at == inventory.snapshot_at:
+        say("warning", "--previous is the same snapshot: nothing happened in between")
 
 
 def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
@@ -296,7 +304,7 @@ def read_policy(file: Path | None, *, target: str | None = None) -> Policy:
         return policy
     from assess.score.upgrade_churn.breaking import RUNTIMES, goal_of
 
-    goal = goal_of(target, target.split(":"))  # of an image, the fleet knows the name
+    goal = goal_of(target)
     if goal.product not in RUNTIMES:
         return policy  # its version says nothing about the engine of a host
     return policy.replace(target={"runtime": goal.product, "engine": goal.version})

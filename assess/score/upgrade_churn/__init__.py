@@ -165,8 +165,7 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
     >>> breaks.query("service_id == 'wiki' and certainty == 'will'")["change"].tolist()
     ['DOCKER-runc-copy', 'EC0282', 'EC0406', 'engine_kernel']
     """
-    images = {*inventory["workloads"]["repository"].dropna().map(reference.product_of)}
-    asked = goal_of(target, images) if target else None
+    asked = goal_of(target) if target else None
     goal = reference.target_engine(policy["target"])
     docker = reference.target_docker(policy["target"])
     goals = goals_of(inventory, docker)

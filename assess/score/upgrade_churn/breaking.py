@@ -1,7 +1,7 @@
 """Breaking changes: rows of `breaks` up to a target, or a day, that affect something in use."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from string import Formatter
@@ -62,8 +62,8 @@ class Goal(NamedTuple):
     version: str
 
 
-def goal_of(text: str, images: Container[str] = ()) -> Goal:
-    """Read a target such as ``kubernetes:1.35``, or one of some images; a bare version is docker's."""
+def goal_of(text: str) -> Goal:
+    """Read a target such as ``kubernetes:1.35``; a bare version is docker's."""
     meant = reference.lookup("other_targets", "target", "means").get(text, text)
     name, _, version = meant.rpartition(":")
     system = reference.distro_of(name)
@@ -71,7 +71,7 @@ def goal_of(text: str, images: Container[str] = ()) -> Goal:
     is_known = product in products() and not reference.distro_of(product)
     if name in products() or ("/" in name and not is_known):
         product = name  # an image without rules, or of a system, goes by its path
-    elif product not in products() and name not in images:
+    elif product not in products():
         message = f"{product!r} is no product to upgrade"
         raise RequestError(
             with_nearest(message, product, products()),

@@ -899,15 +899,6 @@ def test_a_volume_on_the_old_place_shows_that_the_tag_has_not_moved():
     assert found["WORLD-tag-moved"] == "will"
 
 
-def test_an_image_without_rules_goes_by_the_name_that_the_fleet_knows():
-    image = {"image_ref": "quay.io/acme/lamp:v1.4"}
-    known = one_workload({"version": "29.0.0"}, workload=image)
-    breaking = score(known, target="lamp:2").details["breaking"]
-    assert breaking["change"].tolist() == ["IMAGE-unread"]
-    with pytest.raises(RequestError, match="'lamb' is no product"):
-        score(known, target="lamb:2")
-
-
 @pytest.mark.parametrize(
     ("image", "platform", "expected"),
     [
