@@ -11,9 +11,17 @@ import pandas as pd
 from pandas import DataFrame
 
 from assess import frames
-from assess.errors import AssessError, DataError, first_line
+from assess.errors import AssessError, DataError, first_line, with_nearest
 from assess.execution import tell
 from assess.inventory import MANIFEST, Inventory, build, utc
+
+_UNSAID: dict[str, Any] = {  # keys of a manifest, and what holds where it leaves one out
+    "snapshot_at": None,
+    "quarter": "",
+    "schema_version": frames.SCHEMA_VERSION,
+    "invented": False,
+    "sha256": {},
+}
 
 
 class BrokenSnapshotWarning(UserWarning):
@@ -50,7 +58,7 @@ def _read(
         )
     tables, problems, lost = _tables_in(directory, only)
     manifest = read_manifest(directory)
-    for name in manifest.get("sha256", {}):
+    for name in manifest["sha256"]:
         frame = Path(name).stem
         # a file that cannot be read is there; a frame may have been written anew as CSV
         is_gone = frame not in tables and not (directory / name).is_file()
@@ -70,11 +78,10 @@ def _read(
     if lost:
         # a lost file is a call that failed: its frame is unknown, not empty
         tables["coverage"] = _with_lost(tables.get("coverage"), unread)
-    quarter = str(manifest.get("quarter", ""))
-    inventory, unsound = build(
-        tables, manifest.get("snapshot_at"), quarter, f"{directory}/"
-    )
-    inventory = replace(inventory, is_invented=manifest.get("invented") is True)
+    quarter = str(manifest["quarter"])
+    place = f"{directory}/"
+    inventory, unsound = build(tables, manifest["snapshot_at"], quarter, place)
+    inventory = replace(inventory, is_invented=manifest["invented"] is True)
     return inventory, frames.join_problems([*problems, unsound]), unread
 
 
@@ -122,21 +129,24 @@ def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read the `snapshot.toml` of a snapshot; empty without one."""
+    """Read the `snapshot.toml` of a snapshot; a key that it leaves out has its usual value."""
     file = directory / MANIFEST
     if not file.exists():
-        return {}
+        return _UNSAID
     try:
-        manifest = tomllib.loads(file.read_text("utf-8"))
-        if "snapshot_at" in manifest:
+        manifest = {**_UNSAID, **tomllib.loads(file.read_text("utf-8"))}
+        # a misspelt time would let the newest one in the frames count
+        for key in list(manifest)[len(_UNSAID) :]:
+            raise ValueError(with_nearest(f"unknown key {key!r}", key, _UNSAID))
+        if manifest["snapshot_at"] is not None:
             manifest["snapshot_at"] = utc(manifest["snapshot_at"])
-        if not isinstance(manifest.get("sha256", {}), dict):
+        if not isinstance(manifest["sha256"], dict):
             raise ValueError("sha256 is no table")
     except (ValueError, RecursionError, AssessError) as error:
         raise AssessError(
             f"{file} cannot be read: {first_line(error)}", hint="mend or rewrite it"
         ) from error
-    version = manifest.get("schema_version", frames.SCHEMA_VERSION)
+    version = manifest["schema_version"]
     if version is True or version != frames.SCHEMA_VERSION:
         raise AssessError(
             f"{file} has schema_version {version!r}; this version reads {frames.SCHEMA_VERSION}",

@@ -180,15 +180,14 @@ def snapshots(store: str | Path) -> DataFrame:
 def _moment(path: Path) -> tuple[Timestamp, str]:
     """Return time and quarter of a snapshot; without `snapshot.toml` its frames are read."""
     manifest = read_manifest(path)
-    if "snapshot_at" not in manifest:
+    when = manifest["snapshot_at"]
+    if when is None:
         inventory = snapshot.load(path)
         return inventory.snapshot_at, inventory.quarter
-    written = manifest.get("sha256", {})
-    lost = [name for name in written if not (path / name).is_file()]
+    lost = [name for name in manifest["sha256"] if not (path / name).is_file()]
     if lost:
         raise AssessError(f"{path} has lost {', '.join(lost)}")
-    when = manifest["snapshot_at"]
-    return when, str(manifest.get("quarter") or quarter_of(when))
+    return when, str(manifest["quarter"] or quarter_of(when))
 
 
 def listing(store: str | Path) -> DataFrame:
@@ -199,23 +198,24 @@ def listing(store: str | Path) -> DataFrame:
     with quiet():
         sound = snapshots(store).set_index("path")
     paths = _directories(Path(store))
-    rows = []
-    for path in paths:
-        sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
-        rows.append((path.name, len(sizes), sum(sizes), _problem(path)))
-    table = DataFrame(rows, paths, ["snapshot", "files", "bytes", "problem"]).join(sound)
     columns = ["snapshot", "snapshot_at", "quarter", "files", "bytes", "problem"]
+    table = DataFrame(map(_row, paths), paths, [columns[0], *columns[3:]]).join(sound)
+    table = table.astype({"files": "Int64", "bytes": "Int64"})
     return table[columns].reset_index(drop=True)
 
 
-def _problem(path: Path) -> str:
-    """Return what is wrong with a directory of a store; empty if nothing is."""
+def _row(path: Path) -> dict[str, object]:
+    """Return name, size and problem of a directory of a store; no size of what nobody may read."""
+    row: dict[str, object] = {"snapshot": path.name}
     try:
+        sizes = [file.stat().st_size for file in path.iterdir() if file.is_file()]
+        row |= {"files": len(sizes), "bytes": sum(sizes)}
         _moment(path)
-        changed = verify(path)
+        changed = ", ".join(verify(path))
+        row["problem"] = f"changed since it was written: {changed}" if changed else ""
     except (AssessError, OSError) as error:
-        return first_line(error)
-    return f"changed since it was written: {', '.join(changed)}" if changed else ""
+        row["problem"] = first_line(error)
+    return row
 
 
 def thinned(store: str | Path, older_than: int) -> list[Path]:
@@ -238,14 +238,14 @@ def verify(path: str | Path) -> list[str]:
     directory = Path(path)
     return [
         name
-        for name, value in sorted(read_manifest(directory).get("sha256", {}).items())
+        for name, value in sorted(read_manifest(directory)["sha256"].items())
         if not (directory / name).is_file() or _sha256(directory / name) != value
     ]
 
 
 def is_as_written(file: Path) -> bool:
     """Return whether a file is unchanged since `write_snapshot` checked and wrote it."""
-    return read_manifest(file.parent).get("sha256", {}).get(file.name) == _sha256(file)
+    return read_manifest(file.parent)["sha256"].get(file.name) == _sha256(file)
 
 
 def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:

@@ -1,4 +1,5 @@
 import inspect
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -472,6 +473,16 @@ def test_svg_is_the_same_twice_and_carries_hostile_names_as_text(readiness):
     assert "😀" in first
     assert "prefers-color-scheme:dark" in first
     assert "dc:date" not in first
+
+
+def test_a_title_beside_long_names_ends_within_the_figure(readiness):
+    names = pd.Index([letter * 40 for letter in "abcde"], name="service_id")
+    ax = figures.readiness(result("readiness", readiness.frame.set_axis(names)))
+    ax.set_title(" ".join(["word"] * 40), loc="left")
+    drawn = figures.svg(ax)
+    lines = re.findall(r"<text[^>]*>(word[word ]*)", drawn)
+    assert len(lines) > 1
+    assert " ".join(lines).split() == ["word"] * 40
 
 
 def test_svg_closes_its_figure(readiness):

@@ -140,6 +140,10 @@ def test_reliability_is_drawn_as_it_was_counted(tested):
     np.testing.assert_allclose(marks.get_offsets(), 100 * table[["foretold", "observed"]])
     assert "%" in ax.get_xlabel()
     assert "%" in ax.get_ylabel()
+    frame = tested.frame.copy()
+    frame[["value", "lo", "hi", "baseline_history"]] = np.nan
+    # a label without a second line has no empty one
+    assert figures.backtest(replace(tested, frame=frame)).get_xlabel().endswith("groups")
 
 
 @pytest.mark.parametrize("draw", ["claims", "claim", "backtest"])

@@ -207,6 +207,17 @@ def test_snapshots_are_listed_oldest_first_and_broken_ones_reported(small, tmp_p
     assert "holds no frames" in told
 
 
+@pytest.mark.parametrize("key", ["snapshotat", "snapshot_at_", "Quarter", "note"])
+def test_an_unknown_key_of_a_manifest_is_an_error(small, tmp_path, key):
+    store.write_snapshot(small("2026-06-30"), tmp_path / "a")
+    with (tmp_path / "a" / "snapshot.toml").open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(f'{key} = "2026-05-31"\n{text}')
+    with pytest.raises(AssessError, match=f"unknown key '{key}'"):
+        assess.load(tmp_path / "a")
+
+
 def test_a_snapshot_made_by_hand_needs_no_manifest(small, tmp_path):
     store.write_snapshot(small("2026-06-30"), tmp_path / "a")
     (tmp_path / "own").mkdir()

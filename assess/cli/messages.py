@@ -50,7 +50,9 @@ def show(error: click.ClickException) -> None:
             # the missing argument may come before the given ones
             hint = f"{hint}; {error.ctx.get_usage()}"
     message = error.format_message().rstrip(".")
-    say("error", message[:1].lower() + message[1:])
+    if not message[1:2].isupper():  # such as in CSV
+        message = message[:1].lower() + message[1:]
+    say("error", message)
     if hint:
         say("hint", hint)
 

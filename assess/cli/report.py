@@ -19,6 +19,7 @@ from assess.cli.command import (
     previous_option,
     read_assessment,
     read_policy,
+    warn_if_same,
 )
 from assess.cli.messages import next_step, note
 from assess.config import SAMPLE, is_configured
@@ -92,6 +93,8 @@ def report(
     inventory = assess.load(path)
     place = directory or REPORTS / inventory.quarter
     earlier = assess.load(before) if before else None
+    if earlier:
+        warn_if_same(earlier, inventory)
     policy = read_policy(policy_file, target=target)
     history, since = _histories(path, before, policy)
     made = assess.build_report(

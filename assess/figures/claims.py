@@ -249,7 +249,7 @@ def backtest(result: Result, *, ax: Axes | None = None) -> Axes:
     if pd.notna(row["baseline_history"]):
         score.append(f"history alone {row['baseline_history']:.2f}, chance 0.50")
     total = f"n = {int(table['n'].sum())} services in {len(table)} groups"
-    measured = ", ".join(score)
-    ax.set_xlabel(f"Predicted chance of an incident (%); {total}\n{measured}")
+    label = f"Predicted chance of an incident (%); {total}\n{', '.join(score)}"
+    ax.set_xlabel(label.rstrip())
     ax.set_ylabel("Services that had one (%)")
     return ax

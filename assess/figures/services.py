@@ -247,8 +247,7 @@ def quarter_change_data(result: Result, earlier: Result) -> DataFrame:
 def quarter_change(result: Result, earlier: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the readiness of each service that changed, before and now."""
     table = quarter_change_data(result, earlier)
-    was = earlier.provenance.quarter
-    now = result.provenance.quarter
+    was, now = result.provenance.since(earlier.provenance)
     title = f"Readiness, {was} to {now}"
     moved = table[table["state"] != "same"]
     if moved.empty:

@@ -208,9 +208,12 @@ def _merged(below: Table, above: Table) -> Values:
             merged[key] = _merged(below.get(key, {}), value)
         elif key in MERGED_BY_ID:
             rows = {row["id"]: row for row in below[key]}
+            own: dict[Any, Any] = {}
             for row in value:
                 name = row.get("id")
-                rows[name] = {**rows.get(name, {}), **row}
+                # of two with one id, an error of its own, both are checked
+                place = len(rows) if name in own else name
+                own[name] = rows[place] = {**rows.get(name, {}), **row}
             merged[key] = list(rows.values())
         else:
             merged[key] = value

@@ -38,15 +38,14 @@ ONLY_ONE = "There is only one snapshot; with a second one, the report shows what
 
 def changes(scores: Assessment, *, published: Published | None) -> Section:
     """Return the section on changes; ``published`` is the earlier report, from `Report.to_dict`."""
-    title = "What changed since last quarter"
     earlier = scores.earlier
     if earlier is None:
-        return Section("changes", title, [ONLY_ONE])
-    was, now = (s.provenance.quarter for s in (earlier, scores))
+        return Section("changes", "What changed", [ONLY_ONE])
+    was, now = scores.provenance.since(earlier.provenance)
     checks = changed_checks(scores, earlier)
     kinds = checks["kind"].value_counts()
     text = [
-        f"Both quarters ({was} and {now}) use the same policy "
+        f"Both snapshots ({was} and {now}) use the same policy "
         f"({scores.provenance.policy_hash}) and the same reference facts. Every difference below "
         f"comes from the fleet ({counted(kinds.get('fleet', 0), 'answer')} changed) or from the "
         f"evidence ({counted(kinds.get('evidence', 0), 'answer')} became known or unknown)."
@@ -61,7 +60,7 @@ def changes(scores: Assessment, *, published: Published | None) -> Section:
         text.append(_comparison(earlier, published))
         relabelled = _relabelled(earlier, published)
         parts.insert(1, table_of("measure-changes", relabelled, was=was))
-    return Section("changes", title, text, parts)
+    return Section("changes", f"What changed since {was}", text, parts)
 
 
 def _rows(scores: Assessment, earlier: Assessment) -> DataFrame:

@@ -129,7 +129,7 @@ def _whole(
         "consequences": _consequences(row, scores),
         "unknown": _unknown(service_id, scores),
         "changes": _changes(service_id, scores),
-        "before": scores.earlier.provenance.quarter if scores.earlier else "",
+        "before": at.since(scores.earlier.provenance)[0] if scores.earlier else "",
         "since": list(_since(service_id, scores)),
     }
 

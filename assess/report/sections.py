@@ -85,8 +85,9 @@ def answers(scores: Assessment) -> list[Fact]:
     if ranked.empty:
         nothing = "The snapshot needs a services frame, or workloads that name services."
         return [Fact("Why", nothing, "coverage")]
-    previous = scores.previous
-    since = f"Changed since {previous.quarter}" if previous else "Changed"
+    since = "Changed"
+    if scores.earlier:
+        since = f"{since} since {scores.provenance.since(scores.earlier.provenance)[0]}"
     return [
         Fact("Why", " ".join(_reasons(scores)), "ranking"),
         Fact("What not to move", " ".join(_refused(ranked)), "ranking"),

@@ -61,6 +61,13 @@ class Provenance:
             inventory.is_invented,
         )
 
+    def since(self, earlier: Self) -> list[str]:
+        """Name an earlier origin and this one: by quarter, or by day within one quarter."""
+        both = (earlier, self)
+        if earlier.quarter != self.quarter:
+            return [origin.quarter for origin in both]
+        return [f"{origin.snapshot_at:%Y-%m-%d}" for origin in both]
+
     def to_dict(self) -> Json:
         """Return the origin as plain JSON types, without the policy itself."""
         names = [f.name for f in fields(self) if f.name != "policy"]

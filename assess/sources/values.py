@@ -288,11 +288,14 @@ def billionths(value: Any, *path: Step) -> float | None:
     return None if count is None else count / _NANO
 
 
+_FLAGS = {"1": True, "0": False, "true": True, "false": False}
+
 # readers of values, by their word in `columns.csv`; an empty text is unknown, except for a word
 _READ: dict[str, Callable[..., Any]] = {
     "any": dig,
     "cell": lambda value, *path: cell(value, *path) or None,
     "count": integer,
+    "flag": lambda value, *path: _FLAGS.get(cell(value, *path).lower()),
     "host": lambda value, *path: dig(value, *path) == "host",
     "leaf": leaf,
     # zero is no limit

@@ -58,6 +58,11 @@ def test_csv_refuses_several_tables():
         Output("csv", None).tables({"a": TABLE, "b": TABLE})
 
 
+def test_an_abbreviation_keeps_its_form_at_the_start_of_an_error(call, sample):
+    told = call("explain", sample, "checkout", "--format", "csv", code=2).stderr
+    assert told.startswith("error: CSV holds one table")
+
+
 @pytest.mark.parametrize(
     ("name", "start"),
     [

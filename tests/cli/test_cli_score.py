@@ -156,6 +156,8 @@ def test_previous_shows_what_changed(call, sample, earlier, results):
     assert len(call(*args).stdout.splitlines()) == len(expected) + 1
     same = call("score", sample, "readiness", "--previous", sample)
     assert len(same.stdout.splitlines()) == 1
+    assert "warning: --previous is the same snapshot" in same.stderr
+    assert "the same snapshot" not in call(*args).stderr
 
 
 def test_a_target_lists_what_it_breaks_in_every_form(call, store):

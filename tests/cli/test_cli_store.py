@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -43,6 +44,22 @@ def test_ls_shows_what_is_there_and_what_is_wrong(weekly, call):
     assert "holds no frames" in wrong["notes"]
     assert rows[0]["quarter"] == "2026Q1"
     assert rows[0]["bytes"] > 0
+
+
+def test_ls_lists_a_directory_that_may_not_be_read(weekly, monkeypatch):
+    (weekly / "locked").mkdir()
+    look = Path.iterdir
+
+    def refuse(path):  # root, who runs the tests in a container, may read anything
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    listed = store.listing(weekly).set_index("snapshot")
+    assert "Permission denied" in listed.loc["locked", "problem"]
+    assert listed.loc["locked", ["files", "bytes"]].isna().all()
+    assert listed.loc[DAYS, "problem"].eq("").all()
 
 
 def test_verify_exits_with_1_when_a_snapshot_was_changed(weekly, call):

@@ -315,6 +315,18 @@ def test_a_check_of_ones_own_file_is_asked_without_code(tmp_path):
     assert own.to_dict() == {"a": "pass", "b": "fail", "c": "unknown"}
 
 
+def test_a_row_that_is_there_twice_hides_no_other_problem(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[[target]]\nid = "own"\nplatform = "moon"\n'
+        '[[target]]\nid = "own"\nplatform = "docker"\narch = "z80"\n'
+    )
+    with pytest.raises(PolicyError) as caught:
+        load_policy(file)
+    for problem in ("own is there 2 times", "'moon'", "'z80'"):
+        assert problem in str(caught.value)
+
+
 def default():
     return tomllib.loads(data_path("policy.toml").read_text())
 

@@ -10,7 +10,7 @@ from fleets import ROOT
 
 import assess
 from assess.report.changes import changes, label_changes
-from assess.report.model import Picture, Table
+from assess.report.model import Table
 
 LEFT_OUT = {"incidents", "experiments", "activities"}  # what makes scoring long
 
@@ -55,6 +55,9 @@ def test_a_label_changes_because_of_the_fleet_the_evidence_or_rivals(report):
     assert re.search(
         r"the fleet \(1 answer changed\) or from the evidence \(1 answer became", text
     )
+    # within one quarter, days name the snapshots
+    assert "Both snapshots (2026-09-29 and 2026-09-30)" in text
+    assert "since 2026Q3" not in text
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +67,8 @@ def then(report, policy):
 
 
 def parts(report, published):
-    """The section and its tables, with the picture that the report has already."""
-    (without,) = [s for s in report.sections if s.id == "changes"]
-    (picture,) = without.of(Picture)
-    section = changes(report.scores, lambda *_, **__: picture, published=published)
+    """The section and its tables."""
+    section = changes(report.scores, published=published)
     return section, {table.id: table for table in section.of(Table)}
 
 

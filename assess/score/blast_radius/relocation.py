@@ -71,7 +71,7 @@ def spread_replicas(
 
 
 def element_changes(
-    inventory: Inventory, policy: Policy, topology: Topology, target: Table
+    inventory: Inventory, topology: Topology, target: Table
 ) -> tuple[DataFrame, DataFrame]:
     """List fatal elements that a move adds (1) or removes (-1).
 
@@ -88,8 +88,6 @@ def element_changes(
     hosts_n = max(1, int(target["hosts_n"]))
     layout = _replicas(inventory, topology, target)
     hosts = inventory["hosts"]
-    is_zoned = hosts["provider"].isin(policy["blast_radius"]["zoned"])
-    is_nameless = hosts["az"].isna() & (is_zoned | hosts["provider"].isna())
     today = np.bincount(topology.unnamed(left), minlength=len(layout))
     alone = topology.placeless
     today[alone] = today[alone].clip(len(LEFT))  # one of every kind, seen or not
@@ -98,7 +96,7 @@ def element_changes(
     for (n, most, healthy), alike in layout.groupby(["n", "most", "share"], dropna=False):
         fatal_hosts, fatal_zones = spread_replicas(n, healthy, hosts_n, zones)
         ends = np.array([fatal_hosts, 0, 0])
-        if hosts.empty or is_nameless.any():
+        if hosts.empty or hosts["az"].isna().any():
             # at worst the replicas lie in as many zones as can each take too many of them
             widest = max(spread_replicas(n, healthy, k, [])[0] for k in range(1, n + 1))
             # at best none of those with a name
@@ -223,7 +221,7 @@ def containment(
     nowhere known has no point, and every kind of element in its interval; nor has one that was not
     drawn: its interval holds all it can be.
     """
-    changes = element_changes(inventory, policy, topology, policy["target"])
+    changes = element_changes(inventory, topology, policy["target"])
     # in fleets with more services than ``moves_compared_most``, nothing is drawn
     is_small = len(topology.services) <= policy["blast_radius"]["moves_compared_most"]
     some = services["is_drawn"].to_numpy(bool) if is_small else None
@@ -245,7 +243,7 @@ def move_deltas(
     is_small = len(topology.services) <= policy["blast_radius"]["moves_drawn_most"]
     drawn = np.ones(len(topology.services), bool) if is_small else None
     changes = {
-        name: element_changes(inventory, policy, topology, target)
+        name: element_changes(inventory, topology, target)
         for name, target in targets.items()
     }
     return _moved(topology, changes, services, sampling, drawn)

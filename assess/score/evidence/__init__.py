@@ -35,6 +35,7 @@ ATOM_COLUMNS = [
 ]
 RISKS = {"green": 1.0, "yellow": 0.5, "red": 0.0}
 BLOCK = 5000  # services that one worker judges at a time
+PERHAPS = 0.5  # a good sign that may no longer hold
 DISAGREEMENT = 0.5  # answers further apart than this contradict each other
 SECONDS_A_DAY = 86400
 MEASURED = "measured"  # source of an answer that says how a fact was measured
@@ -232,11 +233,13 @@ def combine(codes: np.ndarray, holds: Floats, *, n: int, how: How) -> Floats:
 
 
 def any_sign(*signs: Series) -> Series:
-    """Return True if any source saw a good sign, False if all that looked did not, else NA."""
+    """Return True if any source saw a good sign (1), False if all that looked did not (0), else NA.
+
+    NA is a source that did not look, and `PERHAPS` a good sign that may no longer hold.
+    """
     # Losing a source can only remove evidence, never add it.
-    seen = pd.concat([sign.astype("boolean") for sign in signs], axis=1)
-    nobody_looked = seen.isna().all(axis=1)
-    return seen.any(axis=1, skipna=True).astype("boolean").mask(nobody_looked)
+    seen = pd.concat([sign.astype("Float64") for sign in signs], axis=1).max(axis=1)
+    return seen.mask(seen == PERHAPS) > 0
 
 
 def answer_checks(evidence: Evidence, inventory: Inventory, policy: Policy) -> DataFrame:

@@ -16,7 +16,7 @@ from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
 from assess.policy import Policy, Table
-from assess.score.evidence import Evidence, View, any_sign, facts
+from assess.score.evidence import PERHAPS, Evidence, View, any_sign, facts
 from assess.score.evidence.facts import Nodes, nodes
 from assess.score.incidents import (
     ANY_CONTAINER,
@@ -362,7 +362,10 @@ def _services(
     table["dependencies_n"] = services["service_id"].map(called).astype("Float64")
     undeclared = facts.undeclared(calls, live, words)
     table["undeclared_n"] = services["service_id"].map(undeclared).astype("Float64")
-    table["redundant"] = any_sign(table["replicas_n"] >= 2, table["asg_min"] >= 2)
+    several = (table["replicas_n"] >= 2).astype("Float64")
+    is_unsure = several.isna() & (live.count(slice(None)) > 0)
+    several = several.mask(is_unsure, PERHAPS)
+    table["redundant"] = any_sign(several, table["asg_min"] >= 2)
     restarts = workloads["restart_policy"].str.lower()
     # a sign that is absent (no group, no log driver that exports) proves nothing, nor does an
     # engine without an orchestrator, whose restart policies decide
@@ -409,11 +412,13 @@ def _running_n(live: View, values: Series) -> Series:
 
 
 def _seen(live: View, signs: Series) -> Series:
-    """Return by service whether any live workload shows a good sign; NA if none is known."""
+    """Return by service whether any live workload shows a good sign; see `any_sign`."""
     # A workload that may have ended counts against the sign only if all others do too.
     shown = signs.to_numpy(float)
     all_bad = live.count(shown == 0) == live.count(slice(None))
     counts = live.sure | all_bad[live.codes]
     good = live.count(counts & (shown == 1)) > 0
     known = live.count(counts & ~np.isnan(shown)) > 0
-    return Series(pd.arrays.BooleanArray(good, ~known))
+    perhaps = live.count(shown == 1) > 0
+    value = np.where(good, 1.0, perhaps * PERHAPS)
+    return Series(pd.arrays.FloatingArray(value, ~(known | perhaps)))

@@ -7,20 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from assess.sources.base import Row
+from assess.sources.csv_records import vocabulary
 from assess.sources.settings import checked_by
 from assess.sources.unit import port_text
 from assess.sources.values import Texts, as_list, dig, is_true, picked, text
 from assess.sources.volumes import COLON
-
-_MAPPINGS = "environment labels networks deploy logging models sysctls"
-_LISTS = (
-    "links external_links volumes_from cap_add devices profiles expose secrets dns_opt"
-)
-_SCALARS = (
-    "image container_name hostname restart privileged network_mode pid ipc user read_only "
-    "scale mem_limit mem_reservation cpus cpu_quota cpu_period pids_limit stop_grace_period "
-    "gpus provider mac_address"
-)
 
 _SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
 
@@ -37,35 +28,29 @@ class Replaced:
 def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
     """Return a service in long forms, with what an inventory needs; values may be `Replaced`."""
     forms: dict[str, Callable[[Any], Any]] = {
-        **dict.fromkeys(_MAPPINGS.split(), as_mapping),
-        **dict.fromkeys(_LISTS.split(), lambda value: list(map(str, as_list(value)))),
-        **dict.fromkeys(_SCALARS.split(), lambda value: value),
+        "mapping": as_mapping,
+        "texts": lambda value: list(map(str, as_list(value))),
+        "value": lambda value: value,
         "build": lambda value: _build(value, directory),
         "command": _command,
-        "entrypoint": _command,
-        "extra_hosts": _extra_hosts,
+        "hosts": _extra_hosts,
         "configs": lambda value: [str(dig(i, "source") or i) for i in as_list(value)],
-        "depends_on": lambda value: {
-            n: as_mapping(o) for n, o in as_mapping(value).items()
-        },
-        **dict.fromkeys(
-            ("env_file", "label_file"),
-            lambda value: [_env_file(item, directory) for item in as_list(value)],
-        ),
+        "needs": lambda value: {n: as_mapping(o) for n, o in as_mapping(value).items()},
+        "files": lambda value: [_env_file(item, directory) for item in as_list(value)],
         "ports": lambda value: list(filter(None, map(port_text, as_list(value)))),
         "volumes": lambda value: dict(map(mount, as_list(value))),
         "tmpfs": lambda value: {str(i).partition(":")[0]: TMPFS for i in as_list(value)},
-        "use_api_socket": lambda value: dict([mount(_SOCKET)] * is_true(value)),
-        "healthcheck": _healthcheck,
+        "socket": lambda value: dict([mount(_SOCKET)] * is_true(value)),
+        "check": _healthcheck,
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
         raw = {**raw, "logging": {"driver": log_driver}}
     service = {}
-    for key, form in forms.items():
+    for key, form in vocabulary("compose", "forms").items():
         if isinstance(value := raw.get(key), Replaced):
-            service[key] = Replaced(form(value.value))
+            service[key] = Replaced(forms[form](value.value))
         elif value is not None:
-            service[key] = form(value)
+            service[key] = forms[form](value)
     return service
 
 

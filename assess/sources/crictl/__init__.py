@@ -126,11 +126,10 @@ def _info(raw: Payload, data: EngineData) -> Payload:
     engine = table(raw, "config", "containerd")
     runtimes = table(engine, "runtimes")
     chosen = table(runtimes, text(engine, "defaultRuntimeName"))
-    is_systemd = str(dig(chosen, "options", "SystemdCgroup"))
     return {
         "ServerVersion": data.version.get("Version"),
         "Driver": text(engine, "snapshotter") or text(chosen, "snapshotter") or None,
-        "CgroupDriver": {"True": "systemd", "False": "cgroupfs"}.get(is_systemd),
+        **picked(chosen, "crictl runtime"),
     }
 
 

@@ -197,8 +197,6 @@ def _of_container(raw: Row, container: Row) -> Unit:
     linux = table(container, "linuxParameters")
     required = dicts(container, "resourceRequirements")
     cards = [entry for entry in required if text(entry, "type") == "GPU"]
-    restarts = dig(container, "restartPolicy", "enabled")
-    policies = {True: "always", False: "no"}
     # A reference to a secret counts as a variable without a value.
     secrets = {text(secret, "name"): "" for secret in dicts(container, "secrets")}
     secrets.pop("", None)
@@ -218,7 +216,6 @@ def _of_container(raw: Row, container: Row) -> Unit:
         memory_unlimited=not (own["memory_limit_bytes"] or memory_of(raw)),
         cpu_request=cpu / CPU_UNITS if cpu else None,
         devices_n=len(dicts(linux, "devices")) + len(cards),
-        restart_policy=policies[restarts] if isinstance(restarts, bool) else None,
     )
 
 

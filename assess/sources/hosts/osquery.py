@@ -253,8 +253,7 @@ def to_engine_batch(tables: Tables, host: PlainHost) -> Batch:
     listed = {short_id(c, "id"): c for c in tables.get("docker_containers", [])}
     for workload in batch.rows["workloads"]:
         container = listed.get(leaf(workload, "workload_id"), {})
-        workload["privileged"] = _flag(container.get("privileged"))
-        workload["readonly_root"] = _flag(container.get("readonly_rootfs"))
+        workload.update(picked(container, "osquery rights"))
     return batch.at(host.place)
 
 
@@ -279,10 +278,8 @@ def to_containers(tables: Tables) -> Rows:
             "Ports": [picked(port, "osquery port") for port in ports[identifier]],
         }
         if has_mounts:
-            container["Mounts"] = [
-                {**picked(mount, "osquery mount"), "RW": _flag(mount.get("rw"))}
-                for mount in mounts[identifier]
-            ]
+            listing = mounts[identifier]
+            container["Mounts"] = [picked(mount, "osquery mount") for mount in listing]
         containers.append(container)
     return containers
 
@@ -298,7 +295,3 @@ def to_image(row: Row) -> Row:
     """Convert an image to the form of the API."""
     tags = [tag for tag in cell(row, "tags").split(",") if tag]
     return picked(row, "osquery image") | {"RepoTags": tags}
-
-
-def _flag(value: Any) -> bool | None:
-    return {"1": True, "0": False, "true": True, "false": False}.get(str(value).lower())

@@ -36,6 +36,8 @@ from assess.sources.incidents.reader import (
 )
 from assess.sources.incidents.times import read_time
 from assess.sources.incidents.tools import (
+    GET,
+    GET_SERVICES,
     PAGERDUTY,
     TOOLS,
     Names,
@@ -171,14 +173,14 @@ def _ask(search: _Search) -> None:
     search = replace(search, since=since, until=until)
     pages = 1 if search.is_probe else None
     services = []
-    if tool.get_services and not search.is_probe:
+    get_services = GET_SERVICES.get(tool.name)
+    if get_services and not search.is_probe:
         with (
             search.batch.call(search.scope, "services") as call,
             open_web(search, tool.token, call=call) as web,
         ):
-            for page in tool.get_services(
-                Request(web, since, until, search.options, call)
-            ):
+            request = Request(web, since, until, search.options, call)
+            for page in get_services(request):
                 services += call.take(page)
     with (
         search.batch.call(search.scope, "incidents") as call,
@@ -187,7 +189,7 @@ def _ask(search: _Search) -> None:
         incidents = []
         request = Request(web, since, until, search.options, call)
         try:
-            for page in islice(tool.get(request), pages):
+            for page in islice(GET[tool.name](request), pages):
                 incidents += page
         finally:
             total = call.row.get("expected", 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 from assess.reading import refuse_many
 from assess.sources.base import Call, Name, Row, Rows
-from assess.sources.csv_records import Cells, header_of, lookup, rows, vocabulary
+from assess.sources.csv_records import Cells, header_of, rows, vocabulary
 from assess.sources.dumps import DumpError
 from assess.sources.http import Web
 from assess.sources.incidents.reader import HEADERS, NAMED, Record, as_text
@@ -41,7 +41,6 @@ _MARGIN = timedelta(days=1)
 _PAGE = 100
 _TABLE_PAGE = 1000
 _PUBLIC_PAGE = 50  # a public status page holds the newest 50 incidents
-_FIELDS = lookup("incidents/tools", "tool", "asked")  # that an answer need only have
 Names = Texts  # service names by the ids of the tool
 Table = tuple[list[str], list[Cells]]  # headers, and the rows below them
 PAGERDUTY = "pagerduty"
@@ -107,7 +106,7 @@ def get_jira(request: Request) -> Iterator[Rows]:
     jql = (
         f'({selection}) AND created >= "{first}" AND created < "{last}" ORDER BY created'
     )
-    params = {"jql": jql, "fields": _FIELDS["jira"], "maxResults": _PAGE}
+    params = {"jql": jql, "fields": TOOLS["jira"].asked, "maxResults": _PAGE}
     seen: set[str] = set()
     while True:
         page = request.web.json("rest/api/3/search/jql", params=params)
@@ -126,7 +125,7 @@ def get_servicenow(request: Request) -> Iterator[Rows]:
     last = f"{request.until + _MARGIN:%Y-%m-%d %H:%M:%S}"
     params: Row = {
         "sysparm_query": f"opened_at>={first}^opened_at<{last}^ORDERBYopened_at^ORDERBYnumber",
-        "sysparm_fields": _FIELDS["servicenow"],
+        "sysparm_fields": TOOLS["servicenow"].asked,
         "sysparm_display_value": "all",
         "sysparm_exclude_reference_link": "true",
         "sysparm_limit": _TABLE_PAGE,
@@ -231,10 +230,6 @@ class Tool:
     """A paging or ticket tool."""
 
     name: str
-    get: Callable[[Request], Iterator[Rows]]  # pages of incidents, live
-    # needed where incidents hold only the ids of services
-    get_services: Callable[[Request], Iterator[Rows]] | None
-    more: Callable[[Row], Cells]
     lists: Words  # keys under which a page holds its incidents
     marks: Words  # an incident has at least one of these keys
     signs: Words  # keys that only its pages or its incidents have
@@ -243,6 +238,7 @@ class Tool:
     services: str  # path of all services of an incident
     state: str  # path of its state
     over: Words  # states in which it is over
+    asked: str  # fields that an answer need only have
 
     def to_record(self, raw: Row, names: Names) -> Record:
         """Return the cells of an incident, and its services where it has several."""
@@ -253,7 +249,9 @@ class Tool:
         if is_over:
             ends += fields.get("over_at", [])
         resolved_at, basis = _first(raw, ends)
-        cells |= {"resolved_at": resolved_at, "resolved_basis": basis, **self.more(raw)}
+        cells |= {"resolved_at": resolved_at, "resolved_basis": basis}
+        if more := _MORE.get(self.name):
+            cells |= more(raw)
         services = _listed(raw, self.services)
         cells["service_id"] = own = next(iter(services), cells.get("service_id", ""))
         known = names.get(own) or "".join(services[:1])
@@ -314,31 +312,27 @@ def _more_of_statuspage(raw: Row) -> Cells:
     return {"customer_facing": "true", "state": "planned" if is_planned else ""}
 
 
-_GET = {
+# pages of incidents, live
+GET = {
     PAGERDUTY: get_pagerduty,
     "opsgenie": get_opsgenie,
     "jira": get_jira,
     "servicenow": get_servicenow,
     "statuspage": get_statuspage,
 }
-_GET_SERVICES = {"opsgenie": get_opsgenie_services}
+# where incidents hold only the ids of services
+GET_SERVICES = {"opsgenie": get_opsgenie_services}
 _MORE = {
     "jira": _more_of_jira,
     "servicenow": _more_of_servicenow,
     "statuspage": _more_of_statuspage,
 }
 _LISTS = ("lists", "marks", "signs", "others", "over")
-
-
-def _tool(row: Cells) -> Tool:
-    name = row["tool"]
-    lists: Row = {column: tuple(row[column].split()) for column in _LISTS}
-    texts: Row = {column: row[column] for column in ("token", "services", "state")}
-    more: Callable[[Row], Cells] = _MORE.get(name, lambda _: {})
-    return Tool(name, _GET[name], _GET_SERVICES.get(name), more, **lists, **texts)
-
-
-TOOLS = {row["tool"]: _tool(row) for row in rows("incidents/tools")}
+_TABLE: Rows = [
+    row | {column: tuple(row[column].split()) for column in _LISTS}
+    for row in rows("incidents/tools")
+]
+TOOLS = {row["name"]: Tool(**row) for row in _TABLE}
 
 
 def incidents_in(tool: Tool, values: Iterable[Any]) -> Rows:

@@ -254,12 +254,13 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
             merged[words] = merged[words].fillna(first)
         if frame == "services":
             merged.loc[groups["platform"].nunique().gt(1), "platform"] = "mixed"
-        for about, name, kept, by in map(dict.values, _DISPUTABLE):
-            if about == frame:
-                asked = known[by or name]  # a reference is filled into its parts again
-                cells = _inexact(asked).groupby([known[part] for part in key])
-                most = cells.max() if kept == "the most" else pd.NA
-                merged[name] = merged[name].mask(cells.nunique().gt(1), most)
+        for rule in (rule for rule in _DISPUTABLE if rule["frame"] == frame):
+            name = rule["column"]
+            # a reference is filled into its parts again
+            asked = known[rule["decided_by"] or name]
+            cells = _inexact(asked).groupby([known[part] for part in key])
+            most = cells.max() if rule["kept"] == "the most" else pd.NA
+            merged[name] = merged[name].mask(cells.nunique().gt(1), most)
         notes = _disagreements(frame, known, key)
         merged = merged.reset_index()[table.columns].astype(table.dtypes)
         table = pd.concat([table[~doubled], merged], ignore_index=True)

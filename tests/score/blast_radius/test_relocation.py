@@ -129,7 +129,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
     inventory = a_fleet(seed)
     result = score_blast_radius(inventory, POLICY)
     fleet = build_topology(inventory, POLICY)
-    changes, counts = element_changes(inventory, POLICY, fleet, POLICY["target"])
+    changes, counts = element_changes(inventory, fleet, POLICY["target"])
     want = one_by_one(fleet, changes, counts["hosts"], POLICY)
     for row in result.services.itertuples():
         assert row.delta_lo <= row.delta_hi
@@ -151,7 +151,7 @@ def test_a_move_adds_what_failing_one_by_one_says(seed):
 def test_scenarios_fail_everything_but_the_service(seed):
     inventory = a_fleet(seed)
     fleet = build_topology(inventory, POLICY)
-    changes, *_ = element_changes(inventory, POLICY, fleet, POLICY["target"])
+    changes, *_ = element_changes(inventory, fleet, POLICY["target"])
     assert set(changes["element_kind"]) <= set(LEFT)
     terms = Terms.of(fleet, changes)
     n = len(fleet.services)
@@ -190,7 +190,7 @@ def test_what_has_no_host_fails_beside_every_move():
     frames = {name: pd.DataFrame(table) for name, table in tables.items()}
     inventory = from_frames(frames, snapshot_at="2026-10-01")
     fleet = build_topology(inventory, POLICY)
-    changes, _ = element_changes(inventory, POLICY, fleet, POLICY["target"])
+    changes, _ = element_changes(inventory, fleet, POLICY["target"])
     terms = Terms.of(fleet, changes, "hi")
     everybody = np.ones(len(fleet.nodes), bool)
     left = changes["element_kind"].eq("host").to_numpy()
@@ -301,9 +301,11 @@ def test_a_replica_of_unknown_state_promises_no_gain():
     assert hidden >= known
 
 
+@pytest.mark.parametrize("provider", ["aws", "own", None])
 @pytest.mark.parametrize("hidden", [["h0"], ["h0", "h1"], []])
-def test_a_host_of_unknown_zone_promises_no_gain(hidden):
-    hosts = pd.DataFrame({"host_id": ["h0", "h1"], "az": ["za", "zb"], "provider": "aws"})
+def test_a_host_of_unknown_zone_promises_no_gain(hidden, provider):
+    hosts = pd.DataFrame({"host_id": ["h0", "h1"], "az": ["za", "zb"]})
+    hosts["provider"] = provider
     lost = hosts.assign(az=hosts["az"].mask(hosts["host_id"].isin(hidden)))
     workloads = pd.DataFrame({"workload_id": ["w0", "w1"], "service_id": "a"})
     frames = {

@@ -7,7 +7,7 @@ from readiness_fleet import AT, WORKLOAD, Fleet
 
 from assess.inventory import from_frames
 from assess.policy import load_policy, rules
-from assess.score.evidence import any_sign, combine
+from assess.score.evidence import PERHAPS, any_sign, combine
 from assess.score.evidence.facts import nodes
 from assess.score.evidence.tables import gather
 
@@ -52,6 +52,8 @@ def test_found_is_what_any_source_saw():
     one = pd.Series([True, False, None, None, False], dtype="boolean")
     other = pd.Series([None, False, None, True, True], dtype="boolean")
     assert any_sign(one, other).tolist() == [True, False, pd.NA, True, True]
+    perhaps = pd.Series([PERHAPS] * 5)
+    assert any_sign(one, perhaps).tolist() == [True, *[pd.NA] * 4]
 
 
 def test_every_view_has_the_columns_and_kinds_that_rules_may_name():
@@ -212,7 +214,18 @@ def test_a_good_sign_counts_only_from_what_surely_runs():
     assert not row(fleet)["logs_found"]
     for workload in fleet.rows["workloads"][:2]:
         workload["state"] = None
-    assert not row(fleet)["logs_found"]
+    # if both have ended, the third one shows what the service does
+    assert pd.isna(row(fleet)["logs_found"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost"),
+    [("redundant", {"asg_min": 1}), ("health_found", {"health_checked": False})],
+)
+def test_a_sign_that_may_no_longer_hold_is_no_sign_against(answer, lost):
+    fleet = Fleet().change("services", **lost)
+    assert row(fleet)[answer]
+    assert pd.isna(row(fleet.change("workloads", state=None))[answer])
 
 
 @pytest.mark.parametrize(
