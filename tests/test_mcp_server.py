@@ -106,6 +106,7 @@ def test_what_to_find_out_is_for_one_service_or_all(ask):
     ("tool", "arguments", "told"),
     [
         ("explain", {"service": "chekout"}, "checkout"),
+        ("labels", {"label": "PILOTS"}, "did you mean 'PILOT'"),
         ("who_falls", {"kind": "host", "name": "none"}, "there is no element"),
         ("what_breaks", {}, "name a target"),
         ("what_breaks", {"target": "docker:nonsense"}, "nonsense"),

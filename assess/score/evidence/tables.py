@@ -362,9 +362,8 @@ def _services(
     table["dependencies_n"] = services["service_id"].map(called).astype("Float64")
     undeclared = facts.undeclared(calls, live, words)
     table["undeclared_n"] = services["service_id"].map(undeclared).astype("Float64")
-    several = (table["replicas_n"] >= 2).astype("Float64")
-    is_unsure = several.isna() & (live.count(slice(None)) > 0)
-    several = several.mask(is_unsure, PERHAPS)
+    several = (table["replicas_n"] >= 2).astype("Float64").fillna(PERHAPS)
+    several = several.mask(live.count(slice(None)) == 0)
     table["redundant"] = any_sign(several, table["asg_min"] >= 2)
     restarts = workloads["restart_policy"].str.lower()
     # a sign that is absent (no group, no log driver that exports) proves nothing, nor does an
