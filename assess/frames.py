@@ -6,7 +6,7 @@ a range (``0..1``, ``>=0``) or a reference to a key (``->hosts.host_id``).
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -260,6 +260,7 @@ def cast_cells(cells: Series, column: Column) -> tuple[Series, np.ndarray]:
 
 
 Row = dict[str, Any]
+Frames = Mapping[str, DataFrame]  # by name
 
 
 def _as_numbers(cells: Series, *, is_whole: bool) -> Series:

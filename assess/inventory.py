@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -59,11 +59,11 @@ class Inventory:
         Whether this is the sample, which no page may show as a fleet of somebody.
     """
 
-    tables: Mapping[str, DataFrame]
+    tables: frames.Frames
     snapshot_at: Timestamp
     quarter: str
     present: frozenset[str]
-    extras: Mapping[str, DataFrame] = field(default_factory=dict)
+    extras: frames.Frames = field(default_factory=dict)
     is_invented: bool = False
 
     @cached_property
@@ -219,7 +219,7 @@ def _by_key(table: DataFrame, key: list[str]) -> DataFrame:
 
 
 def from_frames(
-    tables: Mapping[str, DataFrame], *, snapshot_at: str | Timestamp, quarter: str = ""
+    tables: frames.Frames, *, snapshot_at: str | Timestamp, quarter: str = ""
 ) -> Inventory:
     """Make an inventory from tables and check it.
 
@@ -258,7 +258,7 @@ def from_frames(
 
 
 def build(
-    tables: Mapping[str, DataFrame],
+    tables: frames.Frames,
     snapshot_at: str | Timestamp | None,
     quarter: str,
     place: str = "",
@@ -289,7 +289,7 @@ def build(
 
 
 def _typed(
-    tables: Mapping[str, DataFrame], place: str
+    tables: frames.Frames, place: str
 ) -> tuple[dict[str, DataFrame], dict[str, DataFrame], list[DataFrame]]:
     """Return the frames, what nobody knows and is kept aside, and the problems of each."""
     typed: dict[str, DataFrame] = {}
@@ -384,7 +384,7 @@ def quarter_of(when: Timestamp) -> str:
     return f"{when.year}Q{when.quarter}"
 
 
-def _named_services(tables: Mapping[str, DataFrame]) -> DataFrame:
+def _named_services(tables: frames.Frames) -> DataFrame:
     """Return the services that other frames name, for a snapshot without a services frame."""
     named = [
         table[name]
@@ -398,7 +398,7 @@ def _named_services(tables: Mapping[str, DataFrame]) -> DataFrame:
     return frames.conform("services", DataFrame({"service_id": inside}))[0]
 
 
-def _newest_time(tables: Mapping[str, DataFrame]) -> Timestamp | None:
+def _newest_time(tables: frames.Frames) -> Timestamp | None:
     """Return the newest time that a source recorded; ``expires_at`` lies in the future."""
     times = [
         cells.max()

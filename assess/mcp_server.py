@@ -16,8 +16,9 @@ from pandas import DataFrame
 from assess._version import __version__
 from assess.errors import AssessError, no_such
 from assess.score.assessment import SCORES, Assessment
+from assess.score.blast_radius.result import check_element
 from assess.score.what_next.labels import LABELS
-from assess.score.what_next.questions import questions
+from assess.score.what_next.questions import BLANK, questions
 from assess.untrusted import printable
 from assess.words import plain, records
 
@@ -40,16 +41,11 @@ def server(assessment: Assessment) -> MCPServer[Any]:
         log_level="ERROR",
     )
     tools = Tools(assessment)
-    for tool in (
-        tools.labels,
-        tools.explain,
-        tools.what_would_change,
-        tools.who_falls,
-        tools.what_breaks,
-        tools.what_to_find_out,
-    ):
+    for name in vars(Tools):
+        if name.startswith("_"):
+            continue
         about = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-        made.tool(annotations=about)(_for_people(tool))
+        made.tool(annotations=about)(_for_people(getattr(tools, name)))
     return made
 
 
@@ -107,14 +103,9 @@ class Tools:
         is its name, such as app-3. `p_down` is expected, `p_hi` what can be reached.
         """
         blast = self.assessment.blast_radius
-        elements = blast.shown.reset_index()
+        check_element(blast.topology, kind, name)
         asked = "element_kind == @kind and element == @name"
-        found = elements.query(asked)
-        if found.empty:
-            known = ", ".join(sorted(elements["element_kind"].unique()))
-            raise AssessError(
-                f"there is no element {kind}:{name}", hint=f"kinds: {known}"
-            )
+        found = blast.shown.reset_index().query(asked)
         falling = blast.details["affected"].query(asked)
         falling = falling.sort_values("p_down", ascending=False, kind="stable")
         return {**self._rows(falling), "element": plain(found.iloc[0].to_dict())}
@@ -137,12 +128,9 @@ class Tools:
     def what_to_find_out(self, service: str = "") -> Answer:
         """List the unknown facts that decide something, the most valuable first."""
         ranking = self.assessment.what_next
-        asked = questions(ranking, self.assessment.inventory, self.assessment.policy)
-        if service:
-            ranking.row(service)
-            asked = asked[asked["service"] == service]
-        blank = [name for name in asked if name.startswith("answer")]
-        return self._rows(asked.drop(columns=blank))
+        inventory = self.assessment.inventory
+        asked = questions(ranking, inventory, self.assessment.policy, service)
+        return self._rows(asked.drop(columns=BLANK))
 
     def _origin(self) -> Answer:
         """Return which snapshot and which policy an answer is from."""

@@ -250,20 +250,16 @@ def questions(
     answer a row without a column to fill: it needs a source that reads it.
     """
     import assess
+    from assess.score.what_next.questions import BLANK
     from assess.score.what_next.questions import questions as ask
 
     inventory = read(snapshot)
     policy = read_policy(policy_file, target=target)
     history = read_history(snapshot, policy)
     result = assess.what_next(inventory, policy, history=history)
-    if service:
-        result.row(service)  # an unknown service is an error
-    table = ask(result, inventory, policy)
-    if service:
-        table = table[table["service"] == service]
+    table = ask(result, inventory, policy, service)
     document = {"snapshot_at": inventory.snapshot_at, "rows": records(table)}
-    blank = [name for name in table if name.startswith("answer")]  # for people to fill in
-    shown = table if out.format == "csv" else table.drop(columns=blank)
+    shown = table if out.format == "csv" else table.drop(columns=BLANK)
     out.table(shown, document, empty="nothing that is unknown decides anything")
     if out.file and out.format == "csv":
         note("fill in `answer`, add these lines to assess.toml, collect again:")

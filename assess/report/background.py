@@ -105,7 +105,10 @@ def unknown_facts(scores: Assessment) -> DataFrame:
         services=("service_id", _cell_list),
         owners=("owner", lambda names: _cell_list(set(names))),
     ).reset_index()
-    turns_n = table["fact"].map(_turning(scores))
+    # whose label the fact alone can change
+    worth = scores.what_next.details["information"]
+    turning = worth[worth["decides"].astype(bool)]
+    turns_n = table["fact"].map(turning.groupby("fact")["service_id"].nunique())
     table["turns_n"] = turns_n.fillna(0).astype("Int64")
     return table.sort_values(
         ["decides_n", "turns_n", "services_n", "fact"],
@@ -127,13 +130,6 @@ def unknowns(scores: Assessment) -> Section:
 
 def _cell_list(names: Iterable[str]) -> str:
     return sentence_list(sorted(names), most=NAMED, last=", ")
-
-
-def _turning(scores: Assessment) -> Series:
-    """Count by fact the services whose label that fact alone can change."""
-    worth = scores.what_next.details["information"]
-    turns = worth[worth["decides"].astype(bool)]
-    return turns.groupby("fact")["service_id"].nunique()
 
 
 def coverage(scores: Assessment) -> Section:

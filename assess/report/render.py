@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -81,7 +81,7 @@ def environment(*, html: bool) -> Environment:
         "md": markdown_text,
         "clean": clean,
         "clean_lines": clean_lines,
-        "brief": brief,
+        "brief": partial(short, length=NAME_LENGTH),
         "data_uri": data_uri,
         "isolated": isolated,
         "sentence": sentence,
@@ -214,11 +214,6 @@ def isolated(text: object) -> Markup:
 def sentence(text: object) -> Markup:
     """Escape a sentence; a command between backticks is code."""
     return Markup(re.sub(r"`(\w[^`]*)`", r"<code>\1</code>", str(isolated(text))))
-
-
-def brief(name: object) -> str:
-    """Shorten a name to one line that fits into a table."""
-    return short(name, NAME_LENGTH)
 
 
 def browser() -> str:

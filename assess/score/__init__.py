@@ -20,5 +20,5 @@ Held = TypeVar("Held")
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
 def frozen(holder: type[Held]) -> type[Held]:
     """Make a class that holds arrays or frames: a dataclass that never changes."""
-    # it equals only itself: two arrays have no single answer to ==
-    return dataclass(frozen=True, eq=False)(holder)
+    # it equals only itself, since == of two arrays has no single answer; their text fills pages
+    return dataclass(frozen=True, eq=False, repr=False)(holder)

@@ -8,7 +8,7 @@ room of its own, add a cached property here that calls it, and name the property
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from assess.frames import Row
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.policy.targets import STAY
+from assess.score import frozen
 from assess.score.backtest import Backtest
 from assess.score.backtest import backtest as backtest  # noqa: PLC0414 - for `assess`
 from assess.score.blast_radius.blast_radius import score_blast_radius
@@ -40,7 +41,7 @@ FLEET_SCORES = ("claims", "backtest", "targets", "experiments")
 OPEN = ("fail", "conflict", "unknown", "partial")  # states of an atom, the worst first
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Assessment:
     """An inventory, a policy, and every score of them.
 

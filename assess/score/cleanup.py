@@ -5,7 +5,7 @@ use are older than the grace period, if its repository has enough newer images, 
 excludes it. Containers that were created and never started stay, and so do their images.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pandas import DataFrame, Series, Timedelta
@@ -14,7 +14,6 @@ from assess.frames import surely
 from assess.inventory import Inventory
 from assess.linear import Linear
 from assess.policy import Policy, Table
-from assess.score import frozen
 
 KEY = ["host_id", "image_id"]
 NONE = "<none>"
@@ -38,8 +37,7 @@ ENGINE_SUMS = [
 ]
 
 
-@frozen
-class CleanUp:
+class CleanUp(NamedTuple):
     """Images by host that a clean-up could remove, and hosts with the bytes that it would free."""
 
     images: DataFrame

@@ -18,9 +18,10 @@ from pandas import DataFrame, Series, Timestamp
 from assess import reference
 from assess._version import __version__
 from assess.errors import AssessError, counted, did_you_mean
-from assess.frames import Row, objects
+from assess.frames import Frames, Row, objects
 from assess.inventory import Inventory
 from assess.policy import Policy
+from assess.score import frozen
 from assess.untrusted import printable
 from assess.words import Json, paragraphs, plain, plain_cells, records, to_html
 from assess.writing import write_beside
@@ -74,7 +75,7 @@ class Provenance:
         return {name: plain(getattr(self, name)) for name in names}
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Explanation:
     """The reasons for a score of one service: a title, a few sentences, and a table of numbers."""
 
@@ -91,7 +92,7 @@ class Explanation:
         return f"<p><b>{title}</b></p>{paragraphs(self.text)}{to_html(self.table)}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Result:
     """A score of every service, or of every element.
 
@@ -102,7 +103,7 @@ class Result:
     frame: DataFrame
     contributions: DataFrame
     provenance: Provenance
-    details: Mapping[str, DataFrame] = field(default_factory=dict)
+    details: Frames = field(default_factory=dict)
 
     name: ClassVar[str] = ""
     summary_columns: ClassVar[tuple[str, ...]] = ()
@@ -278,8 +279,8 @@ class Tables(Mapping[str, DataFrame]):
 
     def __init__(
         self,
-        ready: Mapping[str, DataFrame],
-        later: Mapping[str, Callable[[], Mapping[str, DataFrame]]],
+        ready: Frames,
+        later: Mapping[str, Callable[[], Frames]],
     ) -> None:
         self._names = (*ready, *later)
         self._tables = dict(ready)
@@ -290,7 +291,7 @@ class Tables(Mapping[str, DataFrame]):
             self._tables |= self._later[name]()
         return self._tables[name]
 
-    def take(self, tables: Mapping[str, DataFrame]) -> None:
+    def take(self, tables: Frames) -> None:
         """Keep tables that another process made."""
         self._tables |= tables
 

@@ -7,7 +7,7 @@ import pandas as pd
 from pandas import DataFrame, Index, MultiIndex, Series
 
 from assess import reference
-from assess.frames import surely
+from assess.frames import Frames, surely
 from assess.inventory import Inventory, images_by_tag
 from assess.policy import Policy
 from assess.score import Floats
@@ -210,7 +210,7 @@ def is_running(replicas: DataFrame) -> Series:
     return surely(replicas["state"].eq(RUNNING))
 
 
-def direct_impact(placement: DataFrame, min_healthy_pct: Series) -> dict[str, DataFrame]:
+def direct_impact(placement: DataFrame, min_healthy_pct: Series) -> Frames:
     """List, by level (lo, point, hi), ``element_kind, element, service_id`` that fail directly, sorted.
 
     A service fails where fewer replicas live on than it needs. A replica of unknown state is not

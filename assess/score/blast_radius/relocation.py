@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, MultiIndex
 
-from assess.frames import surely
+from assess.frames import Frames, surely
 from assess.inventory import Inventory
 from assess.policy import Policy, Table
 from assess.reference import parse_version, target_engine
@@ -235,7 +235,7 @@ def move_deltas(
     topology: Topology,
     services: DataFrame,
     targets: Mapping[str, Table],
-) -> dict[str, DataFrame]:
+) -> Frames:
     """Return ``delta, delta_lo, delta_hi`` of a move of every service to each target, by its name."""
     # ``services`` as in `containment`. In fleets with more services than
     # ``moves_drawn_most``, or of more pairs than are drawn, the bounds alone are computed.
@@ -255,7 +255,7 @@ def _moved(
     services: DataFrame,
     sampling: Sampling,
     drawn: Booleans | None,
-) -> dict[str, DataFrame]:
+) -> Frames:
     """Return the change by moves to each target; changes shared by targets are computed once."""
     # Without ``drawn`` every change is bounded.
     every = pd.concat([rows for rows, _ in changes.values()]).drop_duplicates()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from assess.errors import AssessError
+from assess.score import frozen
 from assess.score.blast_radius.placement import KINDS
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.result import Explanation, Result, plain_by, with_ends
@@ -28,7 +29,7 @@ COLUMNS = ["service_id", "because", "kinds", "p"]
 NAMED_MOST = 8  # names in a sentence; the rest is a number
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class BlastRadius(Result):
     """The impact of the failure of each element; see `score_blast_radius`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from pandas import DataFrame, Series, Timedelta, Timestamp
 from assess.frames import surely
 from assess.inventory import BESIDE, LOOKED, Inventory
 from assess.policy import Policy
+from assess.score import frozen
 from assess.score.incidents.rates import shrunk_rates
 from assess.score.result import with_ends
 
@@ -85,7 +86,7 @@ def are_inside(spans: Spans, moments: Series) -> Series:
     return inside
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Exposure:
     """Watched time and sound incidents per service, by side.
 

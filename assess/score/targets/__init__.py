@@ -17,7 +17,7 @@ from pandas import DataFrame, Series
 
 from assess.errors import no_such
 from assess.execution import tell
-from assess.frames import Row
+from assess.frames import Frames, Row
 from assess.inventory import Inventory
 from assess.policy import Policy, Table
 from assess.policy.targets import STAY, as_default, complete, with_own
@@ -296,7 +296,7 @@ def dominated(frame: DataFrame) -> Series:
     return Series(beats.any(axis=1).ravel(), frame.index, dtype="boolean")
 
 
-def _deltas(assessment: Assessment, targets: list[Row]) -> dict[str, DataFrame]:
+def _deltas(assessment: Assessment, targets: list[Row]) -> Frames:
     """Return ``delta`` with ends of a move to every target, by its id; staying changes nothing."""
     services = assessment.blast_radius.services
     still = DataFrame(0.0, services.index, with_ends("delta"), dtype="Float64")

@@ -15,7 +15,7 @@ import pandas as pd
 from pandas import DataFrame, Index, Series
 
 from assess import reference
-from assess.frames import Row
+from assess.frames import Frames, Row
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import Floats
@@ -225,7 +225,7 @@ def _paced(
 
 def _work(
     inventory: Inventory, found: DataFrame, hits: DataFrame, times: DataFrame
-) -> dict[str, DataFrame]:
+) -> Frames:
     """Return the tables of what is to do, `WORK`."""
     is_note = found["certainty"].eq(NOTE)
     return {
@@ -236,7 +236,7 @@ def _work(
     }
 
 
-def _past(past: History, policy: Policy) -> dict[str, DataFrame]:
+def _past(past: History, policy: Policy) -> Frames:
     """Return the tables of what changed, `PAST`."""
     return {
         "image_changes": pace.image_changes(past, policy),
@@ -327,8 +327,7 @@ def _per_place(
     }
     table = DataFrame(placed, columns=pace.Place._fields)
     for name, part in parts.items():
-        for at, end in enumerate(ENDS):
-            table[f"{name}{end}"] = part[:, at]
+        table[with_ends(name)] = part
     table["hours_undivided"] = (events * cost)[:, 0]
     return table.astype({"service_id": "str"}).set_index("service_id")
 

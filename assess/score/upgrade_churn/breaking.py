@@ -15,7 +15,7 @@ from pandas.arrays import BooleanArray
 from assess import reference
 from assess.errors import RequestError, with_nearest
 from assess.execution import each
-from assess.frames import surely
+from assess.frames import Frames, surely
 from assess.inventory import Inventory
 from assess.policy.rules import evaluate
 from assess.score.upgrade_churn.entries import IDS
@@ -258,7 +258,7 @@ class _Ahead:
 
 def _broken_in(
     work: tuple[list[dict[str, str]], Timestamp, _Ahead],
-    tables: Mapping[str, DataFrame],
+    tables: Frames,
 ) -> DataFrame:
     """List what changes break in a block of each table."""
     asked, at, ahead = work
@@ -280,7 +280,7 @@ def _broken_in(
 class _Hits:
     """The rows of tables that changes break, with their texts."""
 
-    def __init__(self, tables: Mapping[str, DataFrame], at: Timestamp) -> None:
+    def __init__(self, tables: Frames, at: Timestamp) -> None:
         self._tables = tables
         self.at = at
         self._texts: list[dict[str, str]] = []

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -107,19 +107,13 @@ def places(inventory: Inventory, policy: Policy, goal: str = "") -> list[Place]:
             runtime = policy["target"]["runtime"]
             placed.append(Place(service, host, PROSPECTIVE, runtime, goal))
         elif host in runtimes:
-            placed.append(_on_node(service, host, runtimes, inventory.snapshot_at))
+            node = reference.worst_node(runtimes[host], inventory.snapshot_at)
+            basis = MANAGED if reference.is_managed(node) else MEASURED
+            product, version = reference.runtime_line(node)
+            placed.append(Place(service, host, basis, product or UNNAMED, version))
         else:
             placed.append(ANYWHERE._replace(service_id=service, host_id=host))
     return placed
-
-
-def _on_node(
-    service: str, host: str, runtimes: Mapping[str, Any], at: Timestamp
-) -> Place:
-    node = reference.worst_node(runtimes[host], at)
-    basis = MANAGED if reference.is_managed(node) else MEASURED
-    product, version = reference.runtime_line(node)
-    return Place(service, host, basis, product or UNNAMED, version)
 
 
 def paces(
@@ -402,8 +396,7 @@ def image_rates(history: History, services: pd.Index, policy: Policy) -> DataFra
 def observed_rate(count: int, years: float, level: float) -> Interval:
     """Return the observed rate with Jeffreys' interval [per year]; NaN without watched time."""
     if not years:
-        nan = math.nan
-        return Interval(nan, nan, nan)
+        return Interval(*[math.nan] * 3)
     _, lo, hi = jeffreys_rate(count, years, level=level)
     return Interval(count / years, lo, hi)
 

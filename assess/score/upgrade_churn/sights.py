@@ -85,14 +85,8 @@ def host_engines(inventory: Inventory) -> Engines:
     return {row.host_id: row for row in table.drop_duplicates("host_id").itertuples()}
 
 
-def live_replicas(inventory: Inventory) -> DataFrame:
-    """Return the workloads on a known host that have not ended, or whose state is unknown."""
-    table = inventory["workloads"].dropna(subset="host_id")
-    return table[_is_live(table)]
-
-
 def _is_live(workloads: DataFrame) -> Series:
-    # one that fails again and again is upgraded with the others
+    # one of unknown state is; one that fails again and again is upgraded with the others
     return ~workloads["state"].isin([*ENDED, "declared"])
 
 
@@ -120,7 +114,8 @@ def unplaced_replicas(inventory: Inventory, policy: Policy) -> Series:
 
 def hosts_of(inventory: Inventory) -> Hosts:
     """Return the hosts of every service with live replicas."""
-    return live_replicas(inventory).groupby("service_id")["host_id"].agg(set).to_dict()
+    table = inventory["workloads"].dropna(subset="host_id")
+    return table[_is_live(table)].groupby("service_id")["host_id"].agg(set).to_dict()
 
 
 class Step(NamedTuple):

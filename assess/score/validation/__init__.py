@@ -8,7 +8,7 @@ import pandas as pd
 from pandas import DataFrame, Index, Series
 
 from assess.execution import tell
-from assess.frames import surely
+from assess.frames import Frames, surely
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score import Booleans, Floats, Integers
@@ -76,7 +76,7 @@ def validate(  # noqa: PLR0913
     frame: DataFrame,
     sampling: Sampling,
     failures_n: int,
-) -> dict[str, DataFrame]:
+) -> Frames:
     """Check predictions (``affected`` and ``frame``) against observed failures.
 
     ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
@@ -117,7 +117,7 @@ def validate(  # noqa: PLR0913
 def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> DataFrame:
     """Return as measures the used share of each sample, with the number of all."""
     rows = [
-        (f"{what} used, drawn by the seed {seed}", used_n / n, used_n / n, used_n / n, n)
+        (f"{what} used, drawn by the seed {seed}", *[used_n / n] * 3, n)
         for what, (used_n, n) in samples.items()
         if used_n < n
     ]

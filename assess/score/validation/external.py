@@ -8,7 +8,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from assess.errors import AssessError
-from assess.frames import EXTERNAL, columns
+from assess.frames import EXTERNAL, Frames, columns
 from assess.inventory import Inventory, from_frames
 from assess.policy import Policy
 from assess.score.blast_radius.blast_radius import score_blast_radius
@@ -27,7 +27,7 @@ def judge_outside(
     policy: Policy,
     *,
     aliases: Mapping[str, str] | None = None,
-) -> dict[str, DataFrame]:
+) -> Frames:
     """Compare predictions with simpler rules on external data.
 
     Parameters

@@ -8,7 +8,6 @@ services; what is absent widens intervals. Steps: `criteria` to one scale, `rank
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from pandas import DataFrame, Series
 
 from assess.inventory import Inventory
 from assess.policy import Policy, Table
+from assess.score import frozen
 from assess.score.incidents import MIXED, exposure, in_containers
 from assess.score.readiness.gates import NOT_DECIDABLE
 from assess.score.result import (
@@ -68,7 +68,7 @@ COLUMNS = [
 ]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class WhatNext(Result):
     """Services, best candidate first, with the label that the evidence supports.
 

@@ -14,6 +14,7 @@ COLUMNS_OF_FACT = r"\(([\w., ]+)\)$"
 SERVICE_COLUMN = r"services\.\w+"
 FRAME_COLUMN = rf"(?:{'|'.join(frames.names())})\.\w+"
 ANSWER = "answer"
+BLANK = [ANSWER, "answered_at", "answered_by_role"]  # for people to fill in
 ASKED = ["service_id", "question"]
 COLUMNS = [
     "service",
@@ -25,14 +26,16 @@ COLUMNS = [
     "gain",
     "decides",
     "fill",
-    ANSWER,
-    "answered_at",
-    "answered_by_role",
+    *BLANK,
 ]
 
 
-def questions(result: WhatNext, inventory: Inventory, policy: Policy) -> DataFrame:
+def questions(
+    result: WhatNext, inventory: Inventory, policy: Policy, service: str | None = None
+) -> DataFrame:
     """Return one row a fact, the most valuable first; filled in, it is a table for `answers`.
+
+    With a ``service``, only those about it; AssessError if it is unknown.
 
     A ``question`` is a column of services, the id of a check, or a column that only a source can
     fill. ``label_if, label_else``: the label after a good and a bad answer. ``gain``: the expected
@@ -58,8 +61,10 @@ def questions(result: WhatNext, inventory: Inventory, policy: Policy) -> DataFra
         ["last", "gain", *ASKED], ascending=[True, False, True, True]
     )
     table = table.rename(columns={"service_id": "service", "fact": "text"})
-    empty = dict.fromkeys((ANSWER, "answered_at", "answered_by_role"), "")
-    return table.assign(**empty)[COLUMNS].reset_index(drop=True)
+    table = table.assign(**dict.fromkeys(BLANK, ""))[COLUMNS]
+    if service:
+        table = table[table["service"] == result.row(service).name]
+    return table.reset_index(drop=True)
 
 
 def _by_column(facts: DataFrame, inventory: Inventory) -> DataFrame:
