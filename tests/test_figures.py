@@ -2,6 +2,7 @@ import inspect
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -526,8 +527,14 @@ def test_notebook_style_is_the_only_call_that_sets_anything():
     with (
         plt.rc_context(),
         pd.option_context("display.precision", 6, "display.max_rows", 60),
+        warnings.catch_warnings(record=True) as caught,
     ):
+        warnings.simplefilter("always")
         figures.notebook_style()
+        # names in any script, and no warnings in a notebook
+        plt.figure().text(0.5, 0.5, "\u65e5\u672c")
+        plt.gcf().canvas.draw()
+        assert caught == []
         assert plt.rcParams["figure.dpi"] == 72
         assert pd.get_option("display.precision") == 2
         assert pd.get_option("display.max_rows") == 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ ROWS_SHOWN = 25
 REST = re.compile(r"and \d+ more")  # the last row where not all have one
 # A figure in a notebook stays legible with 48 colours, at a quarter of the bytes.
 COLOURS = 48
+_GLYPH = r"Glyph .* missing from"  # a warning of matplotlib
 NOTEBOOK_DPI = 88
 
 
@@ -159,6 +161,8 @@ def notebook_style() -> None:
     pd.set_option("display.max_rows", 20)
     pd.set_option("display.max_colwidth", 40)
     plt.rcParams.update({**_settings(), "savefig.format": "png"})
+    # a table beside each figure has the names that no font here can draw
+    warnings.filterwarnings("ignore", message=_GLYPH)
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None:
         from matplotlib.figure import Figure
@@ -272,7 +276,6 @@ def svg(ax: Axes) -> str:
         If the axes belong to no figure.
     """
     import io
-    import warnings
 
     import matplotlib.pyplot as plt
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -283,7 +286,7 @@ def svg(ax: Axes) -> str:
     buffer = io.StringIO()
     with style(), warnings.catch_warnings():
         # The fonts of the reader draw the text, so a glyph missing here is no loss.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=_GLYPH)
         for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
             patch.set(facecolor="none", edgecolor="none")
         for axes in figure.axes:

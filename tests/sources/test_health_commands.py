@@ -75,3 +75,21 @@ def test_a_compose_file_shows_what_a_service_asks_of_its_engine(composed, sysctl
 
 def test_a_line_of_openshift_stands_for_one_of_kubernetes():
     assert goal_of("openshift:4.17") == goal_of("kubernetes:1.30")
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
+def test_a_probe_of_a_pod_calls_a_program(tmp_path, probe):
+    check = {probe: {"exec": {"command": ["sh", "-c", "mongo --eval 1"]}}}
+    container = {"name": "db", "image": "mongo:5.0", "args": ["--quiet"], **check}
+    beside = {"name": "shop", "image": "mongo:5.0"}
+    asks = {"nodeSelector": {"kubernetes.io/os": "linux"}}
+    pod = {"containers": [container, beside], **asks}
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "db"}}
+    (tmp_path / "pod.yaml").write_text(yaml.safe_dump(document | {"spec": pod}))
+    source = '[[source]]\ntype = "kubernetes"\npath = "pod.yaml"\n'
+    (tmp_path / "assess.toml").write_text(source)
+    workloads = collect(tmp_path / "assess.toml")["workloads"]
+    settings = workloads.sort_values("name")["settings"].tolist()
+    assert "health=mongo" in settings[0].split(";")
+    assert "node-label.kubernetes.io/os" in settings[0].split(";")
+    assert "health=mongo" not in str(settings[1])

@@ -22,7 +22,11 @@ _FOUND = ("package_host", "package_suite", "package_os", "reads", "from_base")
 IDS = ["service_id", "workload_id", "host_id"]
 _KEPT = [*IDS, "base_os", "repository", "tag_version", "package_tools", "pinned"]
 GATE = "feature-gates."
-_PAIR = r"(?s)^([^=]*)=?(.*)$"
+# a setting may be a label with its domain, its value an option with its own, or have a family
+_PAIR = (
+    r"(?s)^(?P<flag>(?P<label_domain>[^=/]*)[^=]*)=?"
+    r"(?=(?P<family>.*?)(?:\.[^.]*)?$)(?P<value>(?P<option>[^=]*).*)$"
+)
 POD = "pod"  # whose settings are those that it asks of its cluster
 _OWN = [*_KEPT, "version", "host_network", "tag", "package_sources", "is_base_seen"]
 
@@ -101,12 +105,8 @@ def flags_of(workloads: DataFrame, column: str, target: str) -> DataFrame:
     table["tolerates_control_plane"] = has_setting(table["setting"], tolerates)
     table["setting"] = table["setting"].astype("string").str.split(";")
     table = table.explode("setting").dropna(subset="setting")
-    parts = table["setting"].str.strip().str.extract(_PAIR)
-    table = table.assign(flag=parts[0], value=parts[1])
+    table = table.assign(**table["setting"].str.strip().str.extract(_PAIR))
     return table.assign(
-        label_domain=table["flag"].str.split("/").str[0],
-        family=table["value"].str.rsplit(".", n=1).str[0],
-        option=table["value"].str.split("=").str[0],
         gate=[_fate_of(target, *pair) for pair in cells(table, "flag", "value")],
     )
 

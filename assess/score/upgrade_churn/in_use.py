@@ -21,6 +21,11 @@ KUBERNETES = "kubernetes"
 KERNEL = "kernel"  # a system of hosts like a distribution, whatever that is
 WORLD = "world"  # what happens on a day, whatever runs
 _REGISTRY = r"(localhost|[^/]*[.:][^/]*)/"
+# the first element of a path, all but the last, the one before the last, and the last
+_PATH = (
+    r"^(?=(?P<image_owner>[^/]*))"
+    r"(?:(?P<image_namespace>(?:.*/)?(?P<image_parent>[^/]*))/)?(?P<program>[^/]*)$"
+)
 IDLE = ""  # the workload of a host that runs none that is known
 _KEPT = (
     "version engine_text kubelet_text logging_driver seccomp daemon_flags kubelet_flags"
@@ -80,9 +85,8 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     """Return the workloads that run an image of a product, each with the version in its tag."""
     table = workloads_on(inventory, WORLD, target)
     named = _each(reference.product_of, table, "repository")
-    path = table["repository"]
-    full = table["registry"] + "/" + path
-    is_image = named.eq(product) | path.eq(product) | full.eq(product)
+    path = "/" + table["registry"] + "/" + table["repository"]
+    is_image = named.eq(product) | path.str.endswith("/" + product)
     # what a scheduler runs goes by the version of its host
     version = _each(_version_in, table, "tag").where(is_image, table["provider_version"])
     is_asked = is_image | table["platform"].eq(product)
@@ -180,8 +184,8 @@ def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
     mounts = inventory["mounts"][["workload_id", "type", "driver", "destination"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
-    kept = [*IDS, "version", "cluster", "registry", "repository", "tag", "pinned"]
-    found = workloads[kept].merge(mounts, on="workload_id")
+    kept = "version cluster registry repository tag pinned"
+    found = workloads[[*IDS, *kept.split()]].merge(mounts, on="workload_id")
     driver = found["volume_driver"].fillna("")
     since = reference.lookup("csi_drivers", "volume", "since")
     program = reference.lookup("csi_drivers", "volume", "program")
@@ -223,11 +227,11 @@ def _running(inventory: Inventory) -> DataFrame:
     kept["schema"] = _schemas(images)
     kept["image_from"] = _days(images["created_at"]).fillna(0)
     table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
+    table["settings"] = _with_needs(table, inventory["dependencies"])
     path = table["repository"].astype("string")
     # what declares no base but is a system itself is its own base
     table["base"] = table["base"].fillna(path + ":" + table["named"])
     bases = _each(reference.base_system, table, "base")
-    parts = path.str.extract(r"^(?:(.*)/)?([^/]*)$")
     platforms = inventory.by_service["platform"]
     # settings that rules ask for by a column: empty where none was seen
     asked = reference.lookup("break_columns", "column", "setting").items()
@@ -236,11 +240,9 @@ def _running(inventory: Inventory) -> DataFrame:
         platform=table["service_id"].map(platforms).astype("string"),
         tag=table["tag"].fillna("latest").where(path.notna()),
         has_image=path.notna(),
-        program=parts[1],
-        image_owner=path.str.split("/").str[0],
+        is_operator=path.str.contains("operator$|controller$"),
+        **path.str.extract(_PATH),
         is_short=~table["image_ref"].astype("string").str.match(_REGISTRY),
-        image_namespace=parts[0],
-        image_parent=parts[0].str.split("/").str[-1],
         registry_domain=table["registry"].str.extract(r"((?:[^.]+\.)?[^.]+)$")[0],
         tag_version=_each(_version_in, table, "tag").map(number_of),
         is_build=table["source_kind"].eq(BUILD),
@@ -261,6 +263,20 @@ def _running(inventory: Inventory) -> DataFrame:
         **_data(inventory, table),
     )
     return table.assign(talks=_talks(table, inventory["dependencies"]))
+
+
+def _with_needs(table: DataFrame, calls: DataFrame) -> Series:
+    """Return the settings of workloads, and the images that each needs as settings too."""
+    product = _each(reference.product_of, table, "repository")
+    version = _each(_version_in, table, "tag").fillna("")
+    need = "need." + product + "=" + version
+    image = table[["service_id"]].assign(need=need).drop_duplicates()
+    certain = calls[~surely(calls["possible"])]
+    served = certain.merge(image, left_on="dst_id", right_on="service_id")
+    needs = served.groupby("src_id")["need"].agg(";".join)
+    needed = table["service_id"].map(needs).astype("str")
+    own = table["settings"]
+    return own.str.cat(needed, sep=";").fillna(own).fillna(needed)
 
 
 def _data(inventory: Inventory, table: DataFrame) -> dict[str, Series]:
@@ -381,9 +397,8 @@ def _driver_name(text: str | None) -> str | None:
 def _hosts(inventory: Inventory) -> DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")
-    kept = ["host_id", "os_family", "security_modules", "instance_type"]
-    kept += ["provider", "provider_version"]
-    return table[kept].assign(
+    kept = "host_id os_family security_modules instance_type provider provider_version"
+    return table[kept.split()].assign(
         os=[f"{distro} {line}" if line else None for distro, line in systems],
         distro=[distro for distro, _ in systems],
         kernel_text=table["kernel"],

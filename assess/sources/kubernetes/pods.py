@@ -13,7 +13,7 @@ from assess.sources.edges import command_line
 from assess.sources.kubernetes.config import Material, config_texts, expanded
 from assess.sources.kubernetes.controllers import Controller, Selected
 from assess.sources.kubernetes.kinds import is_placeholder, store_facts
-from assess.sources.settings import of_pod
+from assess.sources.settings import checked_by, of_pod
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
     Texts,
@@ -86,7 +86,7 @@ def to_unit(
     # without a key all taints are tolerated
     taints = [text(entry, "key") for entry in dicts(spec, "tolerations")]
     asks = of_pod(annotations, table(spec, "nodeSelector"), taints)
-    return replace(main, beside=tuple(beside), asks=asks)
+    return replace(main, beside=tuple(beside), asks=[*main.asks, *asks])
 
 
 def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
@@ -106,6 +106,7 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
     policy = text(spec, "restartPolicy") or "Always"  # the default of Kubernetes
     grace = number(spec.get("terminationGracePeriodSeconds", _GRACE_S))
     own = picked(container | {"pod": spec}, "kubernetes container")
+    probes = [texts(container, probe, "exec", "command") for probe in _PROBES]
     return Unit(
         platform="kubernetes",
         image="" if is_placeholder(image) else image,
@@ -128,6 +129,7 @@ def _to_unit(spec: Row, part: Part, namespace: str, material: Material) -> Unit:
         health_checked=any(map(container.get, _PROBES)) or None,
         config_external=True if _has_config_outside(spec, container) else None,
         role=role,
+        asks=checked_by(word for words in probes for word in (";", *words)),
     )
 
 
