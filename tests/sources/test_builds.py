@@ -231,6 +231,21 @@ def test_a_build_tells_the_versions_in_names_of_packages(packages, found):
 @pytest.mark.parametrize(
     ("text", "found"),
     [
+        ("add-apt-repository ppa:ondrej/php; apt install php8.1 ruby3.0", "Ruby=3.0"),
+        ("add-apt-repository ppa:acme/tools; apt install php8.1", "PHP=8.1"),
+        ("curl https://packages.sury.org/php/apt.gpg; apt install php8.1-fpm", ""),
+        ("add-apt-repository ppa:deadsnakes/ppa; apt install python3.11", ""),
+        ("echo deb https://apt.postgresql.org/pub > x; apt install postgresql-14", ""),
+        ("echo deb https://apt.llvm.org/jammy/ x > y; apt install clang-14 gcc-11", "GCC=11"),
+    ],
+)
+def test_a_version_that_a_list_of_others_brings_is_not_of_the_base(text, found):
+    assert " ".join(named_by([text])) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
         ("docker-php-ext-install pdo_mysql imap && x", ["extension=imap"]),
         ("docker-php-ext-install pdo_mysql", []),
         ("docker-php-ext-configure imap --with-kerberos || true", []),

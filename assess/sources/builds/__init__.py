@@ -223,7 +223,9 @@ def named_by(texts: Iterable[str]) -> Iterator[str]:
         for words in pattern.findall(text):
             found = [n[0] for n in map(_PACKAGE.search, words.split()) if n]
             yield from (f"{name}={n}" for n in found if n in asked)
-            for line, version, _ in _patterns("line"):
+            for line, version, elsewhere in _patterns("line"):
+                if elsewhere.search(text):  # a list of others brings it
+                    continue
                 versions = version.findall(f" {'  '.join(found)} ")
                 yield from (f"{line}={one}" for one in versions)
 
