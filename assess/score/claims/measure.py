@@ -259,7 +259,8 @@ def rates_by(spells: DataFrame, by: str, *, level: float, loose_n: int = 0) -> D
     )
     sums = spells[["incidents", "months"]]
     is_sure = spells["sure"] & spells[by].notna()
-    sure = sums.mul(is_sure, axis=0).groupby(spells[by]).sum()
+    kept = sums.mul(is_sure, axis=0)
+    sure = kept.groupby(spells[by]).sum()
     vague = sums[~is_sure].sum()
     most = sure["incidents"] + vague["incidents"] + loose_n
 
