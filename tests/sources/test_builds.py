@@ -236,7 +236,10 @@ def test_a_build_tells_the_versions_in_names_of_packages(packages, found):
         ("curl https://packages.sury.org/php/apt.gpg; apt install php8.1-fpm", ""),
         ("add-apt-repository ppa:deadsnakes/ppa; apt install python3.11", ""),
         ("echo deb https://apt.postgresql.org/pub > x; apt install postgresql-14", ""),
-        ("echo deb https://apt.llvm.org/jammy/ x > y; apt install clang-14 gcc-11", "GCC=11"),
+        (
+            "echo deb https://apt.llvm.org/jammy/ x > y; apt install clang-14 gcc-11",
+            "GCC=11",
+        ),
     ],
 )
 def test_a_version_that_a_list_of_others_brings_is_not_of_the_base(text, found):

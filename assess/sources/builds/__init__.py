@@ -164,13 +164,11 @@ def service_row(build: Build, names: Names) -> Row:
 def service_names(build: Build, file: Path) -> Names:
     """Return the names of the service that a file builds, best first."""
     last = build.stages[-1]
-    labels, _ = keep_labels(last.labels)
-    kept = kept_env(last.variables)
     title = expand(last.labels.get("org.opencontainers.image.title", ""), last.variables)
     is_plain = title.isprintable() and not is_secret("", title)
     return names_of(
-        labelled(labels),
-        *telemetry_names(kept),
+        labelled(keep_labels(last.labels)[0]),
+        *telemetry_names(kept_env(last.variables)),
         (_suffix(file), "build-file", 0.7),
         (title if is_plain else "", "label", 0.65),
         ("" if _suffix(file) else _directory(file), "build-directory", 0.6),
