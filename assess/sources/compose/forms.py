@@ -45,6 +45,8 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
     }
     if log_driver := raw.get("log_driver"):  # files of the first version
         raw = {**raw, "logging": {"driver": log_driver}}
+    if net := raw.get("net"):
+        raw = {"network_mode": str(net).replace("container:", "service:"), **raw}
     service = {}
     for key, form in vocabulary("compose", "forms").items():
         if isinstance(value := raw.get(key), Replaced):
