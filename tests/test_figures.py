@@ -367,6 +367,14 @@ def test_coverage_counts_calls_by_outcome_and_an_unasked_source_is_not_seen():
     assert "%" in ax.get_xlabel()
 
 
+def test_one_call_of_one_service_is_singular():
+    calls = inventory()["coverage"].head(1)
+    known = inventory().replace(coverage=calls)
+    assert figures.coverage(known).get_xlabel().endswith("n = 1 call")
+    labels = pd.DataFrame({"2026Q3": ["KEEP"]}, index=["a"])
+    assert figures.history(labels).get_xlabel().endswith("n = 1 service in 1 quarter")
+
+
 def test_quarter_change_tells_new_gone_moved_and_same(readiness):
     before = by_service(
         {

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from assess.errors import counted
 from assess.figures.rows import (
-    counted,
+    count_note,
     intervals,
     message,
     named_rows,
@@ -50,7 +51,7 @@ def upgrade_churn_data(result: Result) -> DataFrame:
     target that break something in use; most work first.
     """
     table = per_service(result.frame, "hours_per_year")
-    table["note"] = [counted(n, "breaking") for n in result.frame["breaking_n"]]
+    table["note"] = [count_note(n, "breaking") for n in result.frame["breaking_n"]]
     return worst_first(table, "service_id")
 
 
@@ -155,9 +156,8 @@ def coverage(inventory: Inventory, *, ax: Axes | None = None) -> Axes:
         n = str(table.iloc[y, part])
         ax.text(middles[part, y], y, n, ha="center", va="center", fontsize=8.5, bbox=box)
     ax.set_title(title, pad=28)
-    ax.set_xlabel(
-        f"Calls by outcome (% of the calls of the source); n = {table.sum().sum()} calls"
-    )
+    calls = counted(table.to_numpy().sum(), "call")
+    ax.set_xlabel(f"Calls by outcome (% of the calls of the source); n = {calls}")
     return ax
 
 
@@ -188,7 +188,6 @@ def history(labels: DataFrame, *, ax: Axes | None = None) -> Axes:
     for y, n in enumerate(counts):
         note(ax, y, f"n = {n}", MUTED)
     ax.set_title(title, pad=28)
-    ax.set_xlabel(
-        f"Services (count); n = {len(labels)} services in {len(table)} quarters"
-    )
+    services = counted(len(labels), "service")
+    ax.set_xlabel(f"Services (count); n = {services} in {counted(len(table), 'quarter')}")
     return ax

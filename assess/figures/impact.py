@@ -13,7 +13,7 @@ from pandas import DataFrame
 from assess.figures.rows import (
     canvas,
     change,
-    counted,
+    count_note,
     ends,
     intervals,
     message,
@@ -64,8 +64,8 @@ def blast_radius_data(result: Result) -> DataFrame:
     table = frame[["element_kind", "element"]].assign(
         label=label, **ends(frame, "impact", 100)
     )
-    down = [counted(n, "down") for n in frame["services_down_n"]]
-    frozen = [counted(n, "frozen") for n in frame["frozen_n"]]
+    down = [count_note(n, "down") for n in frame["services_down_n"]]
+    frozen = [count_note(n, "frozen") for n in frame["frozen_n"]]
     pairs = zip(down, frozen, strict=True)
     table["note"] = [" · ".join(filter(None, pair)) for pair in pairs]
     return _few_unknown(worst_first(table, "element_kind", "element"))
@@ -224,7 +224,7 @@ def fall(
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.set_yticks([])
     deepest = table["step"].max()
-    ax.set_xlim(0, deepest + 1.6)
+    ax.set_xlim(0, deepest + max(1.6, 0.8 * deepest))  # room for the longest name
     ax.set_xticks(range(deepest + 1))
     reached = row.fillna(0)["services_down_n"] - (element_kind == "service")
     impact, lo, hi = map(number, 100 * row[["impact", "impact_lo", "impact_hi"]])

@@ -58,7 +58,7 @@ def worst_first(table: DataFrame, *by: str) -> DataFrame:
     return table.drop(columns="size")
 
 
-def counted(n: object, noun: str) -> str:
+def count_note(n: object, noun: str) -> str:
     """Write a count in words; nothing for zero and for unknown."""
     return "" if pd.isna(n) or not n else f"{n:.0f} {noun}"
 

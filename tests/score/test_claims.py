@@ -37,7 +37,12 @@ from assess.score.claims.measure import (
     share,
     verdict,
 )
-from assess.score.incidents.rates import LEVEL_MAX, Interval, jeffreys_interval
+from assess.score.incidents.rates import (
+    LEVEL_MAX,
+    Interval,
+    jeffreys_interval,
+    jeffreys_rate,
+)
 
 POLICY = load_policy()
 AT = "2026-10-01T00:00:00Z"
@@ -1035,11 +1040,55 @@ def test_no_upgrade_ever():
 
 def test_rates_of_spells_by_hand():
     spells = pd.DataFrame(
-        {"service_id": ["a", "b"], "side": "host", "incidents": [2, 0], "months": 6.0}
+        {
+            "service_id": ["a", "b", "c", "d", "e"],
+            "side": ["host", "host", "container", "container", None],
+            "incidents": [2, 0, 1, 3, 4],
+            "months": [6.0, 6.0, 12.0, 24.0, 60.0],
+            "sure": [True, True, True, False, True],
+        }
     )
-    row = rates_by(spells, "side", level=0.95).iloc[0]
+    table = rates_by(spells, "side", level=0.95, loose_n=5).set_index("side")
+    row = table.loc["host"]
     assert row[["services", "incidents", "service_months"]].tolist() == [2, 2, 12]
     assert row["rate"] == pytest.approx(2.5)
+    # d and e, and incidents of unknown services, may be of either side
+    assert row["rate_lo"] == pytest.approx(jeffreys_rate(2, 1 + 7, level=0.95).lo)
+    assert row["rate_hi"] == pytest.approx(jeffreys_rate(2 + 12, 1, level=0.95).hi)
+    assert table.loc["container", "rate"] == pytest.approx(4.5 / 3)
+
+
+def test_what_nobody_knows_of_platforms_widens_their_rates():
+    """By hiding a cell, the rate of no platform may seem better known than it is."""
+    services = [
+        {"service_id": f"s{n}", "platform": "docker", "tier": 2} for n in range(4)
+    ]
+    services += [{"service_id": "h", "platform": "host", "tier": 2}]
+    incidents = [
+        {"incident_id": f"i{n}", "service_id": f"s{n}", "opened_at": "2026-08-01"}
+        for n in range(3)
+    ]
+    rows = {"services": services, "incidents": incidents, "coverage": [WATCHED]}
+    rates = platform_rates(inventory(**rows))
+    hidden = [
+        ("services", 0, "platform"),
+        ("services", 4, "platform"),
+        ("incidents", 0, "service_id"),
+        ("coverage", 0, "status"),
+    ]
+    for frame, at, column in hidden:
+        changed = [dict(row) for row in rows[frame]]
+        changed[at][column] = "denied" if frame == "coverage" else None
+        less = platform_rates(inventory(**{**rows, frame: changed}))
+        less = less.reindex(rates.index)
+        kept = less["rate"].notna()
+        assert (less["rate_lo"] <= rates["rate_lo"] + 1e-9)[kept].all(), column
+        assert (less["rate_hi"] >= rates["rate_hi"] - 1e-9)[kept].all(), column
+
+
+def platform_rates(fleet):
+    """Return the rates of platforms, by platform."""
+    return judge_claims(fleet, POLICY).details["platforms"].set_index("platform")
 
 
 def test_what_breaks_allows_for_the_breaks_that_no_rule_foretells():

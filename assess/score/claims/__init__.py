@@ -119,13 +119,18 @@ def measure_claims(assessment: Assessment) -> Claims:
     frame = _finite(DataFrame(rows).set_index("claim"))
     frame = frame.astype({"n": "Int64", "unknown_n": "Int64"})
     tables = {claim: measurement.table for claim, measurement in measured.items()}
+    is_declared = data.spells["service_id"].map(data.exposure.is_named)
+    # without coverage, nobody knows how long a platform was watched
+    spells = data.spells.assign(sure=is_declared & data.exposure.is_covered)
     alone = [
         {"platform": platform, **_row(claim, measurement, policy)}
         for claim, platform, measurement in _measured_alone(data, tables)
     ]
     details = {
         **tables,
-        "platforms": rates_by(data.spells, "platform", level=data.level),
+        "platforms": rates_by(
+            spells, "platform", level=data.level, loose_n=data.unassigned_n
+        ),
         "healing": time_to_heal(inventory, policy),
         "around_upgrades": around_upgrades(data),
         "by_platform": _finite(DataFrame(alone, columns=PLATFORM_COLUMNS)),

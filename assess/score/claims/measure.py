@@ -245,20 +245,36 @@ def _smallest(decides: Callable[[float], bool]) -> float:
     return high
 
 
-def rates_by(spells: DataFrame, by: str, *, level: float) -> DataFrame:
-    """Return incidents, service-months and rates [per service and year] of groups of spells."""
+def rates_by(spells: DataFrame, by: str, *, level: float, loose_n: int = 0) -> DataFrame:
+    """Return incidents, service-months and rates [per service and year] of groups of spells.
+
+    A spell that is not ``sure`` may be of any group, and so may one without a group and
+    ``loose_n`` incidents of unknown services.
+    """
     groups = spells.groupby(by, sort=True, observed=True)
     table = groups.agg(
         services=("service_id", "nunique"),
         incidents=("incidents", "sum"),
         service_months=("months", "sum"),
-    ).reset_index()
-    rates = [
-        jeffreys_rate(n, months / 12, level=level)
-        for n, months in zip(table["incidents"], table["service_months"], strict=True)
-    ]
-    columns = ["rate", "rate_lo", "rate_hi"]
-    return table.join(DataFrame(rates, table.index, columns, dtype=float))
+    )
+    sums = spells[["incidents", "months"]]
+    is_sure = spells["sure"] & spells[by].notna()
+    kept = sums.mul(is_sure, axis=0)
+    sure = kept.groupby(spells[by]).sum()
+    vague = sums[~is_sure].sum()
+    most = sure["incidents"] + vague["incidents"] + loose_n
+
+    def rates(events: Series, months: Series) -> DataFrame:
+        pairs = zip(events, months / 12, strict=True)
+        found = [jeffreys_rate(*pair, level=level) for pair in pairs]
+        return DataFrame(found, events.index, Interval._fields)
+
+    ends = {
+        "rate": rates(table["incidents"], table["service_months"])["point"],
+        "rate_lo": rates(sure["incidents"], sure["months"] + vague["months"])["lo"],
+        "rate_hi": rates(most, sure["months"])["hi"],
+    }
+    return table.assign(**ends).reset_index()
 
 
 def compare(spells: DataFrame, first: Series) -> DataFrame:

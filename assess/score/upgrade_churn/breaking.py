@@ -56,10 +56,14 @@ _NOTHING = DataFrame(columns=list(_TYPES)).astype(_TYPES)
 
 
 class Goal(NamedTuple):
-    """The goal of an upgrade: a product, or the path of another image, and its version."""
+    """The goal of an upgrade: a product, or the path of another image, and its version.
+
+    ``platform`` is the provider's cluster that was named, such as amazon-eks; empty for any.
+    """
 
     product: str
     version: str
+    platform: str = ""
 
 
 def goal_of(text: str) -> Goal:
@@ -82,7 +86,9 @@ def goal_of(text: str) -> Goal:
         raise RequestError(
             f"{text!r} names no version", hint="a version or a line, such as docker:29"
         )
-    return Goal(product, version.strip())
+    word = text.partition(":")[0]
+    platforms = reference.lookup("platforms", "word", "product")
+    return Goal(product, version.strip(), platforms.get(word, ""))
 
 
 def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
@@ -102,27 +108,30 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     # the engine or the target is unknown.
     parts = [_NOTHING]
     for goal in goals:
-        of_product = systems_of if reference.distro_of(goal.product) else images_of
-        if goal.product in PRODUCTS:
+        product, version, _ = goal
+        of_product = systems_of if reference.distro_of(product) else images_of
+        if product in PRODUCTS:
             of_product = workloads_on
-        workloads = of_product(inventory, goal.product, goal.version)
+        everywhere = of_product(inventory, product, version)
+        workloads = _in_clusters(everywhere, goal)
         ahead = _Ahead(goal)
-        asked = [change for change in changes(goal.product) if ahead.reaches(change)]
+        asked = [change for change in changes(product) if ahead.reaches(change)]
         makers = {
             "workloads": workloads.copy,
-            "objects": partial(objects_of, inventory, workloads),
-            "flags": partial(flags_of, workloads, goal.product, goal.version),
+            "objects": partial(_objects, inventory, everywhere, goal),
+            "flags": partial(flags_of, workloads, product, version),
             "mounts": partial(mounts_of, inventory, workloads),
-            "bases": partial(bases_of, inventory, *goal),
+            "bases": partial(bases_of, inventory, product, version),
         }
-        tables = {name: makers[name]() for name in {change["table"] for change in asked}}
+        needed = {change["table"] for change in asked}
+        tables = {name: makers[name]() for name in needed}
         rows_n = max(map(len, tables.values()), default=0)
         items = [
             {name: table[first : first + BLOCK] for name, table in tables.items()}
             for first in range(0, rows_n, BLOCK)
         ]
         work = (asked, inventory.snapshot_at, ahead)
-        parts += each(_broken_in, work, items, what=f"changes of {goal.product}")
+        parts += each(_broken_in, work, items, what=f"changes of {product}")
         parts.append(_blind(workloads, goal))
     if by:
         parts.append(of_world(inventory, _day(by)))
@@ -134,6 +143,18 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
     table = table.replace({"workload_id": IDLE}, pd.NA)
     by_place = ["service_id", "host_id", "workload_id", "change"]
     return table.sort_values(by_place, ignore_index=True)[COLUMNS]
+
+
+def _in_clusters(table: DataFrame, goal: Goal) -> DataFrame:
+    """Return the rows in clusters of the provider that a goal names, if any are there."""
+    product = table["cluster_product"]
+    is_there = surely(product.eq(goal.platform))
+    # the provider of others may be unknown
+    return table[is_there | product.isna()] if is_there.any() else table
+
+
+def _objects(inventory: Inventory, workloads: DataFrame, goal: Goal) -> DataFrame:
+    return _in_clusters(objects_of(inventory, workloads), goal)
 
 
 def of_world(inventory: Inventory, until: Timestamp) -> DataFrame:
@@ -359,10 +380,13 @@ def _shown(cell: object) -> str:
 def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     is_engine = goal.product == reference.ENGINE
     read = reference.is_known if is_engine else reference.parse_version
-    known = set(filter(read, workloads["version"].dropna().unique()))
+    versions = workloads["version"].dropna().unique()
+    known = set(filter(read, versions))
     is_image = goal.product not in PRODUCTS
     # the newest rule of an image says where its rules end
-    is_released = is_image or reference.lines_behind(*goal) is not None
+    is_released = (
+        is_image or reference.lines_behind(goal.product, goal.version) is not None
+    )
     is_known = workloads["version"].isin(known) & is_released
     rows = workloads[~is_known & (workloads["runtime"].notna() | is_image)]
     if not is_released:

@@ -28,7 +28,13 @@ _PATH = (
 )
 IDLE = ""  # the workload of a host that runs none that is known
 _KEPT = (
-    "version engine_text kubelet_text logging_driver seccomp daemon_flags kubelet_flags"
+    "version",
+    "engine_text",
+    "kubelet_text",
+    "logging_driver",
+    "seccomp",
+    "daemon_flags",
+    "kubelet_flags",
 )
 _DAY = "%Y%m%d"  # as a number, 20250925
 
@@ -184,8 +190,15 @@ def mounts_of(inventory: Inventory, workloads: DataFrame) -> DataFrame:
     """Return the mounts of workloads, with the columns of rules."""
     mounts = inventory["mounts"][["workload_id", "type", "driver", "destination"]]
     mounts = mounts.rename(columns={"type": "volume_type", "driver": "volume_driver"})
-    kept = "version cluster registry repository tag pinned"
-    found = workloads[[*IDS, *kept.split()]].merge(mounts, on="workload_id")
+    kept = [
+        "version",
+        "cluster",
+        "registry",
+        "repository",
+        "tag",
+        "pinned",
+    ]
+    found = workloads[[*IDS, *kept]].merge(mounts, on="workload_id")
     driver = found["volume_driver"].fillna("")
     since = reference.lookup("csi_drivers", "volume", "since")
     program = reference.lookup("csi_drivers", "volume", "program")
@@ -216,25 +229,10 @@ def is_node(inventory: Inventory) -> Series:
 def _running(inventory: Inventory) -> DataFrame:
     table = inventory["workloads"]
     table = table[~table["state"].isin(ENDED)]
-    images = inventory["images"].drop_duplicates(["registry", "repository", "digest"])
-    is_plain = table["tag"].isna() & table["image_digest"].isna()
-    table = table.assign(
-        image_digest=_digests(table, images),
-        named=table["tag"].mask(is_plain, "latest"),  # a digest alone may be any tag
-    )
-    names = {"digest": "image_digest", "base_name": "base"}
-    kept = images[["registry", "repository", *names]].rename(columns=names)
-    kept["schema"] = _schemas(images)
-    kept["image_from"] = _days(images["created_at"]).fillna(0)
-    table = table.merge(kept, on=["registry", "repository", "image_digest"], how="left")
+    table = _with_images(table, inventory["images"])
     table["settings"] = _with_needs(table, inventory["dependencies"])
     path = table["repository"].astype("string")
-    # what declares no base but is a system itself is its own base
-    table["base"] = table["base"].fillna(path + ":" + table["named"])
-    bases = _each(reference.base_system, table, "base")
     platforms = inventory.by_service["platform"]
-    # settings that rules ask for by a column: empty where none was seen
-    asked = reference.lookup("break_columns", "column", "setting").items()
     # an image without a tag, or with a digest alone, counts as latest
     table = table.assign(
         platform=table["service_id"].map(platforms).astype("string"),
@@ -246,23 +244,56 @@ def _running(inventory: Inventory) -> DataFrame:
         registry_domain=table["registry"].str.extract(r"((?:[^.]+\.)?[^.]+)$")[0],
         tag_version=_each(_version_in, table, "tag").map(number_of),
         is_build=table["source_kind"].eq(BUILD),
-        base_os=[f"{distro} {line}" if line else None for distro, line in bases],
-        base_distro=[distro for distro, _ in bases],
-        base_version=[number_of(line) for _, line in bases],
         client_api=client_apis(table),
         pinned=surely(table["pinned"]),
         inner_ports=table["ports"].str.replace(r"\d+->|/\w+", "", regex=True),
         host_network=surely(table["host_network"]),
-        is_base_seen=[distro is not None for distro, _ in bases],
         is_schema_seen=table["schema"].notna(),
-        **{
-            name: entries.value_of(table["settings"], flag).fillna("")
-            for name, flag in asked
-            if flag
-        },
+        **_base_facts(table["base"]),
+        **_asked_settings(table["settings"]),
         **_data(inventory, table),
     )
     return table.assign(talks=_talks(table, inventory["dependencies"]))
+
+
+def _with_images(table: DataFrame, images: DataFrame) -> DataFrame:
+    """Add to workloads what the images frame holds of their images, and the base of each."""
+    images = images.drop_duplicates(["registry", "repository", "digest"])
+    table = table.assign(image_digest=_digests(table, images))
+    names = {"digest": "image_digest", "base_name": "base"}
+    known = images[["registry", "repository", *names]].rename(columns=names)
+    known["schema"] = _schemas(images)
+    known["image_from"] = _days(images["created_at"]).fillna(0)
+    table = table.merge(known, on=["registry", "repository", "image_digest"], how="left")
+    is_plain = table["tag"].isna() & table["image_digest"].isna()
+    # a digest alone may be any tag
+    named = table["tag"].mask(is_plain, "latest")
+    # what declares no base but is a system itself is its own base
+    own = table["repository"].astype("string") + ":" + named
+    return table.assign(named=named, base=table["base"].fillna(own))
+
+
+def _base_facts(bases: Series) -> dict[str, Any]:
+    """Return the columns of rules about the systems that images are built on."""
+    found = _each(reference.base_system, bases.to_frame(), bases.name)
+    systems = [distro for distro, _ in found]
+    releases = [line for _, line in found]
+    return {
+        "base_os": [f"{distro} {line}" if line else None for distro, line in found],
+        "base_distro": systems,
+        "base_version": [*map(number_of, releases)],
+        "is_base_seen": [distro is not None for distro in systems],
+    }
+
+
+def _asked_settings(settings: Series) -> dict[str, Series]:
+    """Return the settings that rules ask for by a column: empty where none was seen."""
+    columns = reference.lookup("break_columns", "column", "setting")
+    return {
+        column: entries.value_of(settings, setting).fillna("")
+        for column, setting in columns.items()
+        if setting
+    }
 
 
 def _with_needs(table: DataFrame, calls: DataFrame) -> Series:
@@ -377,7 +408,7 @@ def _engines(inventory: Inventory, product: str, target: str) -> DataFrame:
     docker = target if product == reference.ENGINE else None
     driver_runs = partial(reference.driver_runs, engine_version=docker)
     asked = [name for name in columns_of("workloads") if name in table]
-    kept = table[["host_id", *asked, *_KEPT.split()]]
+    kept = table[["host_id", *asked, *_KEPT]]
     return kept.astype({"runtime": "string"}).assign(
         driver_runs=_each(driver_runs, table, "storage_driver").astype("boolean"),
         engine=_each(number_of, table, "engine_text"),
@@ -397,8 +428,15 @@ def _driver_name(text: str | None) -> str | None:
 def _hosts(inventory: Inventory) -> DataFrame:
     table = inventory["hosts"]
     systems = _each(_system, table, "os_name", "os_version")
-    kept = "host_id os_family security_modules instance_type provider provider_version"
-    return table[kept.split()].assign(
+    kept = [
+        "host_id",
+        "os_family",
+        "security_modules",
+        "instance_type",
+        "provider",
+        "provider_version",
+    ]
+    return table[kept].assign(
         os=[f"{distro} {line}" if line else None for distro, line in systems],
         distro=[distro for distro, _ in systems],
         kernel_text=table["kernel"],

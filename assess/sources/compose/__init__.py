@@ -33,7 +33,12 @@ from assess.sources.values import (
 )
 from assess.sources.volumes import Mount, nfs_export
 
-_DEFAULT_NAMES = "compose.yaml compose.yml docker-compose.yaml docker-compose.yml"
+_DEFAULT_NAMES = (
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+)
 SERVICE = "compose-service"
 MAX_ROWS = 20_000  # of a project: replicas multiply its mounts
 _PERIOD_US = 100_000  # of a quota, unless it is said
@@ -85,7 +90,7 @@ def _files(path: Path) -> list[Path]:
     """Return the files of a path; in a directory, the file that Compose takes and its override."""
     if not path.is_dir():
         return [path]
-    files = [path / name for name in _DEFAULT_NAMES.split()]
+    files = [path / name for name in _DEFAULT_NAMES]
     file = next((file for file in files if file.exists()), files[0])
     override = file.with_name(f"{file.stem}.override{file.suffix}")
     return [file, override] if override.exists() else [file]

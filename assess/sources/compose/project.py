@@ -28,7 +28,16 @@ NODE_COST = 80  # of a node of YAML, in characters: about what it takes of memor
 MAX_NODES = MAX_CHARACTERS // NODE_COST
 MAX_EXTENDS = 50  # steps from a service to what it extends
 
-_TOP_KEYS = "services include name version networks volumes secrets configs"
+_TOP_KEYS = (
+    "services",
+    "include",
+    "name",
+    "version",
+    "networks",
+    "volumes",
+    "secrets",
+    "configs",
+)
 _OWN_KEYS_V1 = {"image", "build", "extends"}
 _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<how>:?[-?+])?)",
@@ -371,7 +380,7 @@ def _checked(document: Any) -> Row:
     is_v1 = all(isinstance(body, dict) and _OWN_KEYS_V1 & body.keys() for body in bodies)
     if "services" not in document and bodies and is_v1:
         return {"services": document}
-    if not any(key in _TOP_KEYS.split() or key.startswith("x-") for key in document):
+    if not any(key in _TOP_KEYS or key.startswith("x-") for key in document):
         raise ValueError("it has no services")
     services = document.get("services")
     if not isinstance(services, dict | None):

@@ -108,7 +108,7 @@ def test_docker_goes_to_the_target_and_other_runtimes_to_their_newest_line():
         {"host_id": "h2", "runtime": "containerd", "version": "1.6.20"},
     ]
     two = fleet(hosts=[{"host_id": "h1"}, {"host_id": "h2"}], engines=engines)
-    goals = dict(goals_of(two, "27.5"))
+    goals = {goal.product: goal.version for goal in goals_of(two, "27.5")}
     assert goals == {"docker": "27.5", "containerd": reference.newest_line("containerd")}
     assert goals["docker"] != reference.newest_line("docker")
 
