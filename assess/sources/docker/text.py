@@ -224,8 +224,7 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
         image = images.setdefault(
             str(line.get("ID")),
             {
-                "Id": line.get("ID"),
-                "Created": line.get("CreatedAt"),
+                **picked(line, "cli image"),
                 "Size": cli_size(line.get("Size")),
                 "RepoTags": [],
                 "RepoDigests": [],
