@@ -14,6 +14,7 @@ import yaml
 from assess.reading import read_limited, refuse_costly
 from assess.sources.base import Asked, Call, Row, paths_of
 from assess.sources.failure import HINTS, failure
+from assess.sources.values import picked
 
 try:
     from yaml import CSafeLoader as _BaseLoader
@@ -36,6 +37,8 @@ _DECODER = json.JSONDecoder()
 _GAP = re.compile(r"[\s,\[\]]*")
 _TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
 TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")  # has to be rendered first
+_MORE_PAGES = "it says that more pages follow: add them, or dump it without a limit"
+_NUMBER = re.compile(r"[0-9]+")  # of a page
 _DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)  # begins one, even within a text
 
 Files = list[tuple[str, Path]]  # each with its scope
@@ -289,7 +292,18 @@ def read_documents(file: Path, row: Row) -> list[Any]:
 def read_json(file: Path, row: Row) -> list[Any]:
     """Read the JSON values of a file; the coverage row says what could not be read."""
     text = read_text(file, row)
-    return [] if text is None else decoded(text, row)
+    values = [] if text is None else decoded(text, row)
+    if values and picked(values[-1], "page")["more"] and _is_last(file):
+        row |= {"status": "partial", "hint": _MORE_PAGES}
+    return values
+
+
+def _is_last(file: Path) -> bool:
+    """Return whether no file of a later page, by the numbers in its name, is beside a file."""
+    stem = _NUMBER.sub("", file.name)
+    names = [one.name for one in file.parent.iterdir()]
+    alike = [name for name in names if _NUMBER.sub("", name) == stem]
+    return file.name == max(alike, key=lambda name: [*map(int, _NUMBER.findall(name))])
 
 
 def decoded(text: str, row: Row) -> list[Any]:

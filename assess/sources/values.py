@@ -27,7 +27,7 @@ _MEMORY = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([bkmgt]?)i?b?", re.IGNORECAS
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|[smhdw])")
 _QUANTITY = re.compile(r"\s*([0-9.]+(?:[eE][+-]?\d{1,2})?)([a-zA-Z]*)\s*")
 # ``+0200`` and the name of a zone, as the command lines of engines print times.
-_ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( \w+)?$")
+_ZONE = re.compile(r" ?([+-]\d\d):?(\d\d)( [\w+-]+)?$")
 
 
 def dig(value: Any, *path: Step) -> Any:

@@ -602,6 +602,18 @@ def test_anchors_and_texts_that_yaml_would_change(tmp_path):
     assert batch.coverage[0]["status"] == "ok"
 
 
+def test_networks_of_files_of_the_first_version(tmp_path):
+    batch = written(
+        tmp_path,
+        "web: {image: 'app:1', net: 'container:db'}\n"
+        "db: {image: 'postgres:9.4'}\n"
+        "cache: {image: 'redis:2.8', net: host}\n",
+    )
+    found = {name: row["host_network"] for name, row in workloads(batch).items()}
+    assert found == {"web": False, "db": False, "cache": True}
+    assert ("web", "db", "declared", "compose-file") in edges(batch)
+
+
 def test_merged_mappings_keep_what_they_override(tmp_path):
     batch = written(
         tmp_path,

@@ -121,6 +121,21 @@ def test_headings_other_families_and_half_open_sockets_are_left_out():
     assert sample.sockets == [] and len(lost) == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "java 7 app 20u IPv6 1 0t0 TCP 10.0.0.5:56123->10.0.0.9:postgresql (ESTABLISHED)",
+        "resolver 7 app 20u IPv4 1 0t0 UDP 10.0.0.5:56123->10.0.0.2:domain",
+        "ESTAB 0 0 10.0.0.5:56123 db:postgresql",
+        "tcp 0 0 10.0.0.5:56123 db:postgresql TIME_WAIT",
+    ],
+)
+def test_a_socket_whose_peer_is_named_does_not_listen(line):
+    lost = []
+    (sample,) = read_text(line, lost)
+    assert sample.sockets == [] and len(lost) == 1
+
+
 def test_lines_that_old_versions_break_are_joined():
     text = 'LISTEN 0 128 *:80 *:*\n\t users:(("nginx",3,6))\nLISTEN 0 1 *:81 *:*\n'
     (sample,) = read_text(text, [])

@@ -34,6 +34,11 @@ from assess.sources.values import moment
             "2026-11-23 23:33:14 +0200 CEST",
             datetime(2026, 11, 23, 21, 33, 14, tzinfo=UTC),
         ),
+        # zones without letters of their own, as in São Paulo
+        (
+            "2026-07-08 09:00:00 -0300 -03",
+            datetime(2026, 7, 8, 12, tzinfo=UTC),
+        ),
         (
             "2026-08-13T05:35:48.000000000+00:00",
             datetime(2026, 8, 13, 5, 35, 48, tzinfo=UTC),

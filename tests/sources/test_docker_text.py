@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assess import frames
 from assess.sources.deadline import Deadline
 from assess.sources.docker.source import DockerSource
-from assess.sources.docker.text import cli_size, info_of, version_of
+from assess.sources.docker.text import cli_size, from_cli_container, info_of, version_of
 
 V1_6 = """
 Containers: 12
@@ -259,6 +259,17 @@ def test_the_version_of_an_old_command_line():
 )
 def test_sizes(text, size):
     assert cli_size(text) == size
+
+
+def test_a_list_of_compose_names_project_and_service():
+    listed = {"ID": "1", "Names": "my-db", "Service": "ledger", "Project": "shop"}
+    labels = from_cli_container(listed | {"Labels": "tier=1"})["Labels"]
+    assert labels == {
+        "tier": "1",
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.service": "ledger",
+    }
+    assert from_cli_container({"ID": "1", "Names": "a"})["Labels"] == {}
 
 
 @settings(max_examples=50)

@@ -1,5 +1,7 @@
 """Files that people hand over: each is timed, and what there is no time for says so."""
 
+import json
+
 import pytest
 from clocks import cpu_seconds
 
@@ -27,6 +29,37 @@ def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
     ]
     assert ["seconds" in row for row in batch.coverage] == [True, True, False]
     assert batch.coverage[-1]["hint"]
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {"more": True},
+        {"NextToken": "x"},
+        {"metadata": {"continue": "x"}},
+        {"pageInfo": {"nextCursor": "x"}},
+        {"paging": {"next": "https://api.example.com/incidents?offset=100"}},
+    ],
+)
+def test_a_page_after_which_others_are_missing_is_partial(tmp_path, mark):
+    last = dict.fromkeys(mark)
+    for name, pages in {
+        "cut.json": [mark],
+        "whole.json": [last],
+        "joined.json": [mark, last],
+        "page-9.json": [mark],
+        "page-10.json": [last],
+        "part-9.json": [mark],
+        "part-10.json": [mark],
+    }.items():
+        (tmp_path / name).write_text("\n".join(map(json.dumps, pages)))
+    asked = Asked({"path": "."}, tmp_path, Deadline(60))
+    for file, call in each_dump(asked):
+        with call:
+            call.take(read_documents(file, call.row))
+    partial = {r["scope"]: r["hint"] for r in asked.batch.coverage if r["status"] != "ok"}
+    assert partial.keys() == {"cut.json", "part-10.json"}
+    assert "more pages" in partial["cut.json"]
 
 
 def test_files_of_other_endings_are_told(tmp_path):

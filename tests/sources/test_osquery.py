@@ -90,6 +90,8 @@ def test_units_and_containers_of_one_host(fleet):
     assert (cart["source_kind"], cart["state"]) == ("container", "running")
     assert (cart["names"][0].name, cart["names"][0].namespace) == ("cart", "shop")
     assert (cart["privileged"], cart["readonly_root"]) == (False, True)
+    assert cart["started_at"] == pd.Timestamp("2026-09-27T08:00:00Z")
+    assert cart["finished_at"] is None
 
 
 def test_engines_from_tables_and_from_packages(fleet):
@@ -177,6 +179,16 @@ def test_without_packages_nobody_knows_whether_there_is_an_engine(tmp_path):
     assert not batch.rows["engines"]
     assert not batch.rows["workloads"]
     assert coverage(batch)["a", "systemd_units"]["status"] == "not_configured"
+
+
+def test_facts_of_a_host_that_only_its_engine_tells(tmp_path):
+    (tmp_path / "a").mkdir()
+    told = {"cpus": "4", "memory": "8589934592", "kernel_version": "5.4.0"}
+    told |= {"server_version": "20.10.7", "architecture": "x86_64"}
+    (tmp_path / "a" / "docker_info.json").write_text(json.dumps([told]))
+    (host,) = read(".", tmp_path).rows["hosts"]
+    assert (host["vcpus"], host["memory_bytes"]) == (4, 8 << 30)
+    assert (host["kernel"], host["arch"]) == ("5.4.0", "x86_64")
 
 
 def test_no_secret_passes(fleet):

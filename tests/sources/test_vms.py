@@ -168,6 +168,14 @@ def test_two_machines_of_one_name_are_two(tmp_path):
     assert sorted(row["vcpus"] for row in hosts(tmp_path).values()) == [1, 2]
 
 
+@pytest.mark.parametrize(("declared", "running_n"), [("", 4), (" current='2'", 2)])
+def test_processors_that_are_off_are_not_there(tmp_path, declared, running_n):
+    (tmp_path / "till.xml").write_text(
+        f"<domain id='3'><name>till</name><vcpu{declared}>4</vcpu></domain>"
+    )
+    assert hosts(tmp_path)["till"]["vcpus"] == running_n
+
+
 @pytest.mark.parametrize(
     ("written", "number"),
     [

@@ -43,8 +43,8 @@ def canonical(raw: Mapping[str, Any], directory: Path) -> Service:
         "socket": lambda value: dict([mount(_SOCKET)] * is_true(value)),
         "check": _healthcheck,
     }
-    if log_driver := raw.get("log_driver"):  # files of the first version
-        raw = {**raw, "logging": {"driver": log_driver}}
+    if net := raw.get("net"):  # of the first version
+        raw = {"network_mode": str(net).replace("container:", "service:"), **raw}
     service = {}
     for key, form in vocabulary("compose", "forms").items():
         if isinstance(value := raw.get(key), Replaced):

@@ -23,8 +23,9 @@ _CONTAINER = Linear(r"\b[0-9a-f]{64}\b")
 _UNIT = Linear(r"/([^/]+\.service)(?:/|$)")
 _PROGRAM = Linear(r"^(\d+)/([^\s:]+)")  # of netstat, such as 123/nginx:
 _ESCAPED = Linear(r"\\x20")  # a space in a name, as lsof writes it
-_LISTENING = ("LISTEN", "LISTENING", "UNCONN")
+_LISTENING = {"LISTEN", "LISTENING", "UNCONN"}
 _HALF_OPEN = vocabulary("connections", "half open")
+_CONNECTED = vocabulary("connections", "connected")
 _HEADINGS = vocabulary("connections", "headings")
 _OTHER_FAMILIES = tuple(vocabulary("connections", "other families"))
 MAX_HEADING = 4096  # characters in which a heading is looked for
@@ -128,10 +129,13 @@ def _socket_of(line: str) -> Socket | str | None:
         return "half open"
     local = found[0][1]
     peer = found[1][1] if len(found) > 1 else (ANY, 0)
-    is_listening = bool(states & set(_LISTENING)) or peer[1] == 0
+    # a peer that is there by name is not none
+    if len(found) == 1 and ("->" in line or states & _CONNECTED.keys()):
+        return None
+    is_listening = bool(states & _LISTENING) or peer[1] == 0
     if local[1] == 0:
         return "no port"
-    last = found[min(1, len(found) - 1)][0]
+    last = found[:2][-1][0]
     process = _process_of(line, words, words[last + 1 :])
     protocol = "udp" if any(state.startswith("UDP") for state in states) else "tcp"
     return Socket(local, None if is_listening else peer, process, protocol)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from assess.sources.csv_records import lookup, rows
 from assess.sources.docker.payload import Payload, short
-from assess.sources.values import Texts, dicts, text, without_none
+from assess.sources.values import Texts, dicts, picked, text, without_none
 
 _LINE = re.compile(r"( *)([^:\s][^:\n]{0,60}?): *(.*)")
 _ITEM = re.compile(r"( *)(\S+(?: \S+)*)")
@@ -175,12 +175,9 @@ def from_cli_container(raw: Any) -> Any:
     # Mounts are left out: the command line cuts their names off.
     if not isinstance(raw, dict) or "Id" in raw:
         return raw
-    same = ("Image", "Ports", "State", "Status", "Command")
-    return {name: raw.get(name) for name in same} | {
-        "Id": raw.get("ID"),
+    return picked(raw, "cli container") | {
         "Names": [n for n in text(raw, "Names").split(",") if "/" not in n],
-        "Created": raw.get("CreatedAt"),
-        "Labels": cli_labels(raw.get("Labels")),
+        "Labels": without_none(picked(raw, "cli labels")) | cli_labels(raw.get("Labels")),
     }
 
 
@@ -227,8 +224,7 @@ def merge_cli_images(raw: list[Any]) -> list[Any]:
         image = images.setdefault(
             str(line.get("ID")),
             {
-                "Id": line.get("ID"),
-                "Created": line.get("CreatedAt"),
+                **picked(line, "cli image"),
                 "Size": cli_size(line.get("Size")),
                 "RepoTags": [],
                 "RepoDigests": [],

@@ -201,11 +201,12 @@ def _facts_of(domain: ElementTree.Element) -> Row:
     unit = int(units.get(_attribute(domain, "memory", "unit", "KiB").lower(), 0))
     size = whole(domain.findtext("memory", ""))
     system = _attribute(domain, ".//{*}os[@id]", "id")
+    most = domain.findtext("vcpu", "")
     return {
         "state": "running" if "id" in domain.attrib else None,
         "os": " ".join(system.split("/")[-2:]),  # debian/12
         "arch": _attribute(domain, "os/type", "arch"),
-        "vcpus": whole(domain.findtext("vcpu", "")),
+        "vcpus": whole(_attribute(domain, "vcpu", "current", most)),
         "memory": size * unit if size and unit else None,
     }
 
