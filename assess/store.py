@@ -245,7 +245,8 @@ def verify(path: str | Path) -> list[str]:
 
 def is_as_written(file: Path) -> bool:
     """Return whether a file is unchanged since `write_snapshot` checked and wrote it."""
-    return read_manifest(file.parent)["sha256"].get(file.name) == _sha256(file)
+    digests = read_manifest(file.parent)["sha256"]
+    return file.name in digests and digests[file.name] == _sha256(file)
 
 
 def load(path: str | Path, *, only: Collection[str] = ()) -> Inventory:

@@ -173,7 +173,8 @@ def score_upgrade_churn(  # noqa: PLR0913 - each is a question of its own
         goal = docker = asked.version
     if asked or by:
         goals = [asked] if asked else []
-    found = breaks(inventory, goals, by)
+    beside = policy["blast_radius"]["off_engine"]
+    found = breaks(inventory, goals, by, beside)
     everything = inventory  # builds included
     inventory = inventory.running
     engines = host_engines(inventory)

@@ -1,7 +1,7 @@
 """Breaking changes: rows of `breaks` up to a target, or a day, that affect something in use."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from string import Formatter
@@ -102,8 +102,16 @@ def goals_of(inventory: Inventory, engine: str) -> list[Goal]:
     return [Goal(name, version) for name, version in newest.items() if version]
 
 
-def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFrame:
-    """List breaking changes up to targets and a day: one row per workload, subject and last change."""
+def breaks(
+    inventory: Inventory,
+    goals: Sequence[Goal],
+    by: str = "",
+    beside: Collection[str] = (),
+) -> DataFrame:
+    """List breaking changes up to targets and a day: one row per workload, subject and last change.
+
+    Kinds of workloads that run ``beside`` the engine of their host go on without it.
+    """
     # ``workload_id`` is NA on a host without known workloads, ``change`` is `BLIND` where
     # the engine or the target is unknown.
     parts = [_NOTHING]
@@ -111,7 +119,7 @@ def breaks(inventory: Inventory, goals: Sequence[Goal], by: str = "") -> DataFra
         product, version, _ = goal
         of_product = systems_of if reference.distro_of(product) else images_of
         if product in PRODUCTS:
-            of_product = workloads_on
+            of_product = partial(workloads_on, beside=beside)
         everywhere = of_product(inventory, product, version)
         workloads = _in_clusters(everywhere, goal)
         ahead = _Ahead(goal)

@@ -1,6 +1,6 @@
 """Workloads in use, joined with image, engine and host, as tables for the rules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -56,7 +56,9 @@ def number_of(text: Any) -> float:
     return round(whole + minor / 1000 + patch / 1_000_000, 6)
 
 
-def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
+def workloads_on(
+    inventory: Inventory, product: str, target: str, beside: Collection[str] = ()
+) -> DataFrame:
     """Return the workloads that an upgrade of a product affects, and hosts without workloads."""
     engines = _engines(inventory, product, target)
     table = _running(inventory).merge(engines, on="host_id", how="left")
@@ -66,6 +68,8 @@ def workloads_on(inventory: Inventory, product: str, target: str) -> DataFrame:
     elif product == reference.ENGINE:
         is_on |= _without_engine(inventory, table)
     if product != WORLD:
+        # what runs beside the engine, and does not ask it, goes on without it
+        is_on &= ~table["source_kind"].isin(beside) | surely(table["talks"])
         table = table[is_on]
         idle = engines[~engines["host_id"].isin(table["host_id"])]
         idle = idle.assign(workload_id=IDLE, talks=False, has_image=False)

@@ -1314,6 +1314,26 @@ def test_a_node_whose_kubelet_nobody_saw_hides_what_a_cluster_breaks(platform):
     assert hits.any() == is_on_cluster
 
 
+@pytest.mark.parametrize(
+    ("cells", "is_broken"),
+    [
+        ({"source_kind": "container"}, True),
+        ({"source_kind": "unit"}, False),
+        ({"source_kind": "process"}, False),
+        ({"source_kind": None}, True),  # it may be a container
+        ({"source_kind": "unit", "docker_sock_mounted": True}, True),
+    ],
+)
+def test_what_runs_beside_the_engine_goes_on_without_it(cells, is_broken):
+    engine = {"version": "20.10.24", "storage_driver": "devicemapper"}
+    result = what_breaks(engine, "docker:29", workload=cells)
+    hits = result.details["breaking"].query("certainty == 'will'")
+    # the host is named in any case
+    assert set(hits["host_id"]) == {"h1"}
+    assert hits["service_id"].eq("shop").any() == is_broken
+    assert result.frame.loc["shop", "breaking_n"] == hits["service_id"].eq("shop").sum()
+
+
 def test_a_host_that_nothing_runs_on_talks_to_no_engine():
     hosts = [{"host_id": "h1"}, {"host_id": "h2"}]
     engines = [{"host_id": h["host_id"], "runtime": "docker"} for h in hosts]
