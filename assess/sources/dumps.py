@@ -301,8 +301,7 @@ def read_json(file: Path, row: Row) -> list[Any]:
 def _is_last(file: Path) -> bool:
     """Return whether no file of a later page, by the numbers in its name, is beside a file."""
     stem = _NUMBER.sub("", file.name)
-    names = [one.name for one in file.parent.iterdir()]
-    alike = [name for name in names if _NUMBER.sub("", name) == stem]
+    alike = [f.name for f in file.parent.iterdir() if _NUMBER.sub("", f.name) == stem]
     return file.name == max(alike, key=lambda name: [*map(int, _NUMBER.findall(name))])
 
 

@@ -307,6 +307,10 @@ _READ: dict[str, Callable[..., Any]] = {
     "number": number,
     "quantity": quantity,
     "on": lambda value, *path: dig(value, *path) is True,
+    # that a page ends before the last of all, by where it starts and how much it may hold
+    "rest": lambda page, end, *parts: (
+        0 < sum(integer(page, n) or 0 for n in parts) < (integer(page, end) or 0) or None
+    ),
     "switch": lambda value, *path: is_true(dig(value, *path)),
     "text": lambda value, *path: text(value, *path) or None,
     "texts": texts,

@@ -38,6 +38,7 @@ def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
         {"NextToken": "x"},
         {"metadata": {"continue": "x"}},
         {"pageInfo": {"nextCursor": "x"}},
+        {"startAt": 50, "maxResults": 50, "total": 130},
         {"paging": {"next": "https://api.example.com/incidents?offset=100"}},
     ],
 )

@@ -25,7 +25,7 @@ _PROGRAM = Linear(r"^(\d+)/([^\s:]+)")  # of netstat, such as 123/nginx:
 _ESCAPED = Linear(r"\\x20")  # a space in a name, as lsof writes it
 _LISTENING = {"LISTEN", "LISTENING", "UNCONN"}
 _HALF_OPEN = vocabulary("connections", "half open")
-_CONNECTED = vocabulary("connections", "connected")
+_CONNECTED = {*vocabulary("connections", "connected")}
 _HEADINGS = vocabulary("connections", "headings")
 _OTHER_FAMILIES = tuple(vocabulary("connections", "other families"))
 MAX_HEADING = 4096  # characters in which a heading is looked for
@@ -130,9 +130,9 @@ def _socket_of(line: str) -> Socket | str | None:
     local = found[0][1]
     peer = found[1][1] if len(found) > 1 else (ANY, 0)
     # a peer that is there by name is not none
-    if len(found) == 1 and ("->" in line or states & _CONNECTED.keys()):
+    if len(found) == 1 and ("->" in line or states & _CONNECTED):
         return None
-    is_listening = bool(states & _LISTENING) or peer[1] == 0
+    is_listening = states & _LISTENING or peer[1] == 0
     if local[1] == 0:
         return "no port"
     last = found[:2][-1][0]
