@@ -6,6 +6,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from re import _constants as codes
 from re import _parser as parser
@@ -159,6 +160,10 @@ def is_superlinear(use, start: str, pump: str) -> bool:
     return False
 
 
+def as_bytes(use):
+    return lambda text: use(text.encode())
+
+
 FOUND = patterns()
 
 
@@ -170,5 +175,8 @@ def test_twice_the_text_takes_about_twice_the_time(key):
     for start, pump in attacks(pattern, flags):
         for method in methods & {*dir(compiled)}:
             used = getattr(compiled, method)
-            use = (lambda text, sub=used: sub("", text)) if method == "sub" else used
+            empty = pattern[:0]  # text or bytes
+            use = partial(used, empty) if method == "sub" else used
+            if isinstance(pattern, bytes):
+                use = as_bytes(use)
             assert not is_superlinear(use, start, pump), (where, method, start, pump)

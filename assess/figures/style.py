@@ -291,8 +291,7 @@ def svg(ax: Axes) -> str:
             patch.set(facecolor="none", edgecolor="none")
         for axes in figure.axes:
             # beside long names of rows, they may be wider than what is left
-            for text in (vars(axes)["_left_title"], axes.xaxis.label):
-                text.set_wrap(True)
+            vars(axes)["_left_title"].set_wrap(True)
             if not axes.get_ylabel():
                 # else all names of rows are measured to find the place of nothing
                 axes.yaxis.set_label_coords(0, 0.5)

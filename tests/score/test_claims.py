@@ -1086,6 +1086,10 @@ def test_what_nobody_knows_of_platforms_widens_their_rates():
         assert (less["rate_hi"] >= rates["rate_hi"] - 1e-9)[kept].all(), column
 
 
+def test_a_fleet_without_services_has_no_rates_of_platforms():
+    assert platform_rates(inventory()).empty
+
+
 def platform_rates(fleet):
     """Return the rates of platforms, by platform."""
     return judge_claims(fleet, POLICY).details["platforms"].set_index("platform")

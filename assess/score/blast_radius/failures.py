@@ -45,11 +45,11 @@ def events(inventory: Inventory) -> DataFrame:
         }
     ).dropna(subset=["affected_services"])
     experiments = inventory["experiments"]
-    # one that is only planned has neither hit nor spared anybody yet
-    experiments = experiments[experiments["started_at"] <= inventory.snapshot_at]
-    answers = experiments[["affected_services", "observed_services"]]
-    second = experiments[answers.notna().any(axis=1)]
-    second = second.fillna({"affected_services": ""})
+    # one that is only planned has spared nobody yet
+    is_planned = experiments["started_at"] > inventory.snapshot_at
+    observed = experiments["observed_services"].mask(is_planned)
+    is_known = experiments["affected_services"].notna() | observed.notna()
+    second = experiments[is_known].fillna({"affected_services": ""})
     names = {"experiment_id": "event_id", "started_at": "started", "ended_at": "ended"}
     second = second.rename(columns=names).assign(event="experiment")[first.columns]
     table = pd.concat([first, second], ignore_index=True).astype("object")

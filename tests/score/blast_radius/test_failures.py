@@ -50,13 +50,6 @@ TRIALS = [
         "started_at": "2026-10-01",
         "observed_services": "b;c",
     },
-    {
-        "experiment_id": "e4",
-        "element_kind": "service",
-        "element": "a",
-        "started_at": "2026-10-01",
-        "affected_services": "b",
-    },
 ]
 
 
