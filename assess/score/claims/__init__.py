@@ -119,7 +119,7 @@ def measure_claims(assessment: Assessment) -> Claims:
     frame = _finite(DataFrame(rows).set_index("claim"))
     frame = frame.astype({"n": "Int64", "unknown_n": "Int64"})
     tables = {claim: measurement.table for claim, measurement in measured.items()}
-    is_declared = data.spells["service_id"].map(data.exposure.is_named).astype(bool)
+    is_declared = surely(data.spells["service_id"].map(data.exposure.is_named))
     # without coverage, nobody knows how long a platform was watched
     spells = data.spells.assign(sure=is_declared & data.exposure.is_covered)
     alone = [
