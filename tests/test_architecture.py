@@ -190,7 +190,7 @@ BUDGETS = {
     "score/upgrade_churn": 1981,  # versions of stores that a workload needs; nodes of a named provider
     "score/targets": 679,  # missing prices once
     "score/what_next": 1405,  # the questions of commands and tools, by lines of cli
-    "figures": 1268,  # titles end within the figure
+    "figures": 1267,  # titles end within the figure
     "report": 2124,  # what may break in a record; commands in sentences, by lines of vms
     "report/explorer": 409,
     "cli": 1966,  # an init that found nothing; limits with unheard sources; twice the same snapshot
@@ -200,9 +200,9 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 59_658
+MAX_PACKAGE_LINES = 59_531
 MAX_FILES = 221
-MAX_TOKENS = 419_649  # of code: the size that no layout changes
+MAX_TOKENS = 418_308  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30
