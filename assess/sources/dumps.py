@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -300,9 +301,16 @@ def read_json(file: Path, row: Row) -> list[Any]:
 
 def _is_last(file: Path) -> bool:
     """Return whether no file of a later page, by the numbers in its name, is beside a file."""
-    stem = _NUMBER.sub("", file.name)
-    alike = [f.name for f in file.parent.iterdir() if _NUMBER.sub("", f.name) == stem]
-    return file.name == max(alike, key=lambda name: [*map(int, _NUMBER.findall(name))])
+    last = _last_pages(file.parent, file.parent.stat().st_mtime_ns)
+    return last[_NUMBER.sub("", file.name)] == file.name
+
+
+@lru_cache(maxsize=8)  # of a directory with thousands of pages, each asks
+def _last_pages(directory: Path, changed_ns: int) -> dict[str, str]:
+    """Return the last of the names that differ in their numbers alone, by what they share."""
+    names = [file.name for file in directory.iterdir()]
+    names.sort(key=lambda name: [*map(int, _NUMBER.findall(name))])
+    return {_NUMBER.sub("", name): name for name in names}
 
 
 def decoded(text: str, row: Row) -> list[Any]:
