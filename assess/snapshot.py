@@ -11,7 +11,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from assess import frames
-from assess.errors import AssessError, DataError, first_line, with_nearest
+from assess.errors import AssessError, DataError, did_you_mean, first_line
 from assess.execution import tell
 from assess.inventory import MANIFEST, Inventory, build, utc
 
@@ -128,16 +128,25 @@ def _with_lost(coverage: DataFrame | None, lost: DataFrame) -> DataFrame:
     return pd.concat([coverage, DataFrame(rows)], ignore_index=True)
 
 
+def _refuse_misspelt(said: frames.Row) -> None:
+    """Raise an error for keys that look like those left out; others are notes of people."""
+    missing = _UNSAID.keys() - said.keys()
+    near = {key: did_you_mean(key, missing) for key in said if key not in _UNSAID}
+    unknown = [f"unknown key {key!r}: {hint}" for key, hint in near.items() if hint]
+    if unknown:
+        # a misspelt time would let the newest one in the frames count
+        raise ValueError("; ".join(unknown))
+
+
 def read_manifest(directory: Path) -> dict[str, Any]:
     """Read the `snapshot.toml` of a snapshot; a key that it leaves out has its usual value."""
     file = directory / MANIFEST
     if not file.exists():
-        return _UNSAID
+        return {**_UNSAID}
     try:
-        manifest = {**_UNSAID, **tomllib.loads(file.read_text("utf-8"))}
-        # a misspelt time would let the newest one in the frames count
-        for key in list(manifest)[len(_UNSAID) :]:
-            raise ValueError(with_nearest(f"unknown key {key!r}", key, _UNSAID))
+        said = tomllib.loads(file.read_text("utf-8"))
+        _refuse_misspelt(said)
+        manifest = {**_UNSAID, **said}
         if manifest["snapshot_at"] is not None:
             manifest["snapshot_at"] = utc(manifest["snapshot_at"])
         if not isinstance(manifest["sha256"], dict):

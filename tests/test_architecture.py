@@ -145,7 +145,7 @@ FOR_PEOPLE = {("score/result.py", "assess.figures")}
 
 # code lines that a room may have; a feature that needs more first makes room
 BUDGETS = {
-    "core": 2286,  # names of quarters; plain types, by figures; unheard sources; labels that are none
+    "core": 2292,  # names of quarters; plain types, by figures; unheard sources; labels that are none
     "policy": 652,  # targets are checked word by word, also one that is there twice
     "reference": 1218,  # other names of products, one a line; took 9 of core
     "sources": 2750,  # what health checks call; words that columns.csv lists; pages that are missing
@@ -200,9 +200,9 @@ BUDGETS = {
 
 # Figures of the whole house. Lines and files leave room for what is being added: runtimes,
 # targets, observed connections, breaks and predictions. The others may only get better.
-MAX_PACKAGE_LINES = 59_539
+MAX_PACKAGE_LINES = 59_548
 MAX_FILES = 221
-MAX_TOKENS = 418_359  # of code: the size that no layout changes
+MAX_TOKENS = 418_418  # of code: the size that no layout changes
 MAX_TOKENS_A_CODE_LINE = 9.5  # deleting short lines raises it; the sum above may not rise
 MAX_OVER_90_COLUMNS = 0.007  # share of code lines
 MAX_FUNCTION_P90 = 30

@@ -207,15 +207,22 @@ def test_snapshots_are_listed_oldest_first_and_broken_ones_reported(small, tmp_p
     assert "holds no frames" in told
 
 
-@pytest.mark.parametrize("key", ["snapshotat", "snapshot_at_", "Quarter", "note"])
-def test_an_unknown_key_of_a_manifest_is_an_error(small, tmp_path, key):
+@pytest.mark.parametrize("key", ["snapshotat", "snapshot_at_", "snapshot"])
+def test_a_misspelt_key_of_a_manifest_is_an_error(small, tmp_path, key):
     store.write_snapshot(small("2026-06-30"), tmp_path / "a")
-    with (tmp_path / "a" / "snapshot.toml").open("r+") as file:
-        text = file.read()
-        file.seek(0)
-        file.write(f'{key} = "2026-05-31"\n{text}')
-    with pytest.raises(AssessError, match=f"unknown key '{key}'"):
+    file = tmp_path / "a" / "snapshot.toml"
+    text = file.read_text()
+    file.write_text(text.replace("snapshot_at", key).replace("quarter", "Quarter"))
+    with pytest.raises(AssessError, match=f"unknown key '{key}'") as caught:
         assess.load(tmp_path / "a")
+    assert "unknown key 'Quarter': did you mean 'quarter'?" in str(caught.value)
+
+
+def test_a_manifest_may_hold_notes_of_people(small, tmp_path):
+    store.write_snapshot(small("2026-06-30"), tmp_path / "a")
+    file = tmp_path / "a" / "snapshot.toml"
+    file.write_text('note = "before the freeze"\nsnapshot_id = 4\n' + file.read_text())
+    assert assess.load(tmp_path / "a").quarter == "2026Q2"
 
 
 def test_a_snapshot_made_by_hand_needs_no_manifest(small, tmp_path):
