@@ -74,7 +74,7 @@ def test_a_compose_file_shows_what_a_service_asks_of_its_engine(composed, sysctl
 
 
 def test_a_line_of_openshift_stands_for_one_of_kubernetes():
-    assert goal_of("openshift:4.17") == goal_of("kubernetes:1.30")
+    assert goal_of("openshift:4.17")[:2] == goal_of("kubernetes:1.30")[:2]
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
