@@ -32,7 +32,7 @@ rpm_packages name,version
 mounts path,type,flags,blocks,blocks_free,blocks_size
 ec2_instance_metadata instance_id,instance_type,architecture,region,availability_zone,ami_id
 docker_version *
-docker_info name,server_version,storage_driver,logging_driver,cgroup_driver,containers,images,architecture,kernel_version,cpus,memory
+docker_info name,server_version,storage_driver,logging_driver,cgroup_driver,containers,images,kernel_version,cpus,memory
 docker_containers id,name,image,image_id,created,state,status,privileged,readonly_rootfs,started_at,finished_at
 docker_container_labels *
 docker_container_mounts *
