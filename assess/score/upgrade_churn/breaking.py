@@ -392,9 +392,7 @@ def _blind(workloads: DataFrame, goal: Goal) -> DataFrame:
     known = set(filter(read, versions))
     is_image = goal.product not in PRODUCTS
     # the newest rule of an image says where its rules end
-    is_released = (
-        is_image or reference.lines_behind(goal.product, goal.version) is not None
-    )
+    is_released = is_image or reference.lines_behind(*goal[:2]) is not None
     is_known = workloads["version"].isin(known) & is_released
     rows = workloads[~is_known & (workloads["runtime"].notna() | is_image)]
     if not is_released:

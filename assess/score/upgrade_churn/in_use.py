@@ -95,7 +95,7 @@ def images_of(inventory: Inventory, product: str, target: str) -> DataFrame:
     """Return the workloads that run an image of a product, each with the version in its tag."""
     table = workloads_on(inventory, WORLD, target)
     named = _each(reference.product_of, table, "repository")
-    path = "/" + table["registry"] + "/" + table["repository"]
+    path = "/" + table["registry"].fillna("") + "/" + table["repository"]
     is_image = named.eq(product) | path.str.endswith("/" + product)
     # what a scheduler runs goes by the version of its host
     version = _each(_version_in, table, "tag").where(is_image, table["provider_version"])
@@ -281,11 +281,10 @@ def _base_facts(bases: Series) -> dict[str, Any]:
     """Return the columns of rules about the systems that images are built on."""
     found = _each(reference.base_system, bases.to_frame(), bases.name)
     systems = [distro for distro, _ in found]
-    releases = [line for _, line in found]
     return {
         "base_os": [f"{distro} {line}" if line else None for distro, line in found],
         "base_distro": systems,
-        "base_version": [*map(number_of, releases)],
+        "base_version": [number_of(line) for _, line in found],
         "is_base_seen": [distro is not None for distro in systems],
     }
 

@@ -23,7 +23,13 @@ from assess.score.upgrade_churn.breaking import (
     goals_of,
     products,
 )
-from assess.score.upgrade_churn.in_use import IDLE, WORLD, columns_of, workloads_on
+from assess.score.upgrade_churn.in_use import (
+    IDLE,
+    WORLD,
+    columns_of,
+    images_of,
+    workloads_on,
+)
 from assess.sources import csv_records
 
 
@@ -1332,6 +1338,13 @@ def test_what_runs_beside_the_engine_goes_on_without_it(cells, is_broken):
     assert set(hits["host_id"]) == {"h1"}
     assert hits["service_id"].eq("shop").any() == is_broken
     assert result.frame.loc["shop", "breaking_n"] == hits["service_id"].eq("shop").sum()
+
+
+@pytest.mark.parametrize("registry", ["registry.example.net", None])
+def test_an_image_of_unknown_registry_is_found_by_its_path(registry):
+    cells = {"registry": registry, "repository": "acme/app", "tag": "1.0"}
+    found = images_of(one_workload(workload=cells), "acme/app", "2")
+    assert found["workload_id"].tolist() == ["w"]
 
 
 def test_a_host_that_nothing_runs_on_talks_to_no_engine():
