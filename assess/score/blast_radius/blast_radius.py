@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Index, Series, Timedelta
 
-from assess.frames import EXTERNAL, surely
+from assess.frames import EXTERNAL, Frames, surely
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.blast_radius.failures import observed_failures
@@ -21,6 +21,7 @@ from assess.score.blast_radius.learning import (
     Failures,
     learned_edges,
     unexplained,
+    uses,
     with_lessons,
 )
 from assess.score.blast_radius.placement import KINDS, PAIR
@@ -36,7 +37,7 @@ from assess.score.blast_radius.topology import (
     build_topology,
     total_weight,
 )
-from assess.score.blast_radius.uncertain import Sampling
+from assess.score.blast_radius.uncertain import LOSSES, Sampling
 from assess.score.incidents import coverage_of, incident_rates
 from assess.score.incidents.recovery import heal_times, incident_minutes
 from assess.score.result import Provenance, Tables, with_ends
@@ -235,6 +236,7 @@ def score_blast_radius(
     settings = replace(Sampling.of(policy), unexplained=besides)
     sampling, listed, drawn = choose(topology, policy, settings, wanted)
     impacts = by_level(topology, unseen, sampling, listed=listed, drawn=drawn)
+    impacts["point"] = _updated(impacts["point"], evidence, policy)
     frame = _frame(topology, impacts)
     affected = _affected(topology, impacts)
     contributions = _contributions(topology, affected)
@@ -257,14 +259,7 @@ def score_blast_radius(
         )
     minutes = _minutes_per_year(inventory, policy)
     checks = partial(
-        validate,
-        inventory,
-        policy,
-        evidence,
-        affected=affected,
-        frame=frame,
-        sampling=sampling,
-        failures_n=failures_n,
+        _checks, inventory, policy, evidence, sampling=sampling, failures_n=failures_n
     )
     tables = {
         "affected": affected,
@@ -283,20 +278,87 @@ def score_blast_radius(
     )
 
 
+def _checks(
+    inventory: Inventory,
+    policy: Policy,
+    evidence: Failures,
+    *,
+    sampling: Sampling,
+    failures_n: int,
+) -> Frames:
+    """Return the checks of predictions, made by the policy alone for the elements that failed."""
+    topology = evidence.topology
+    failed = topology.elements.isin(list(evidence.of_element))
+    drawn = {"lo": failed, "point": failed, "hi": np.zeros_like(failed)}
+    graph = topology.graphs["hi"]
+    impacts = by_level(topology, graph, sampling, listed=failed, drawn=drawn)
+    return validate(
+        inventory,
+        policy,
+        evidence,
+        impacts=impacts,
+        sampling=sampling,
+        failures_n=failures_n,
+    )
+
+
+def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
+    """Update the predictions by the past failures of each element, if the policy uses them.
+
+    A service goes down with ``(k + 2 p) / (n + 2)``: in k of n failures of the element it did.
+    """
+    if not uses(policy):
+        return impact
+    topology = evidence.topology
+    settings = policy["blast_radius"]
+    strength = settings["pair_strength"]
+    services_n = len(topology.services)
+    weight = topology.weight[:services_n]
+    floor = evidence.outside.floor(evidence.every, settings["floor_strength"])
+    rows = {name: getattr(impact, name).copy() for name in LOSSES.names or ()}
+    failed = topology.elements.get_indexer(list(evidence.of_element))
+    kept = ~np.isin(impact.scenario, failed) | (impact.node >= services_n)
+    pairs = [(impact.scenario[kept], impact.node[kept], impact.p[kept])]
+    for at, element in zip(failed, evidence.of_element, strict=True):
+        past = evidence.past(element, evidence.every)
+        before = impact.chances(at, services_n)
+        p = past.update(before, floor, strength)
+        losses = past.losses(p, weight)
+        ends = np.array([impact.next_lo[at], impact.next_hi[at]])
+        lo, hi = past.ends(ends, losses, strength, policy.level)
+        rows["next_lo"][at] = lo
+        rows["next_hi"][at] = hi
+        rows["loss"][at] += (p - before) @ weight
+        rows["se"][at] *= strength / (strength + len(losses))
+        down = np.flatnonzero(p)
+        rows["reached_n"][at] += np.count_nonzero(before[down] == 0)
+        pairs.append((np.full(len(down), at), down, p[down]))
+    scenario, node, chance = (
+        np.concatenate(column) for column in zip(*pairs, strict=True)
+    )
+    order = np.lexsort([node, scenario])
+    return replace(
+        impact,
+        **rows,
+        scenario=scenario[order],
+        node=node[order],
+        p=chance[order],
+    )
+
+
 def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     """List pairs of element and service that can fail together, with their probabilities."""
     n = max(len(topology.services), 1)
-    every = np.empty(0, np.int64)
-    p = {}
-    for level in reversed(LEVELS):
-        impact = impacts[level]
-        inside = impact.node < len(topology.services)
-        keys = impact.scenario[inside] * n + impact.node[inside]
-        # "hi" comes first: its pairs contain those of the other levels
-        if level == "hi":
-            every = keys
-        p[level] = np.zeros(len(every))
-        p[level][np.searchsorted(every, keys)] = impact.p[inside]
+    inside = {level: impacts[level].node < len(topology.services) for level in LEVELS}
+    keys = {
+        level: impacts[level].scenario[some] * n + impacts[level].node[some]
+        for level, some in inside.items()
+    }
+    # a service may have gone down that nothing known connects
+    every = np.union1d(keys["hi"], keys["point"])
+    p = {level: np.zeros(len(every)) for level in LEVELS}
+    for level, some in inside.items():
+        p[level][np.searchsorted(every, keys[level])] = impacts[level].p[some]
     kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(topology.elements.get_level_values(1))
     return DataFrame(

@@ -10,7 +10,7 @@ from pandas import DataFrame, MultiIndex
 
 from assess.inventory import Inventory
 from assess.policy import Policy
-from assess.score import Booleans, Integers, Positions, frozen
+from assess.score import Booleans, Floats, Integers, Positions, frozen
 from assess.score.blast_radius.bitset import Csr, pairs_of
 from assess.score.blast_radius.topology import Element, Topology
 from assess.score.incidents import sound_incidents
@@ -70,6 +70,39 @@ class Failure:
     down: Booleans
     fault: str = UNKNOWN
     beside: tuple[str, ...] = ()
+
+
+@frozen
+class Past:
+    """Past failures of one element: by failure and service, who was ``seen`` and went ``down``."""
+
+    seen: Booleans
+    down: Booleans
+
+    def chances(self, p: Floats, strength: float) -> Floats:
+        """Return by service ``(k + s p) / (n + s)``: of n failures with data, k took it down."""
+        return (self.down.sum(axis=0) + strength * p) / (self.seen.sum(axis=0) + strength)
+
+    def update(self, p: Floats, floor: Floats, strength: float) -> Floats:
+        """Return the chances of what can go down or did; ``floor`` where no call leads."""
+        can = (p > 0) | self.down.any(axis=0)
+        updated = self.chances(np.maximum(p, floor), strength)
+        # what is certain stays
+        return np.where(p < 1, updated * can, p)
+
+    def ends(self, ends: Floats, losses: Floats, strength: float, level: float) -> Floats:
+        """Return the interval of one more failure: of past losses, and of the prediction's ends.
+
+        The prediction counts as ``strength`` failures here, too: half of them at each end.
+        """
+        both = np.append(losses, np.repeat(ends, max(round(strength / 2), 1)))
+        # by Weibull's quantiles k values lie below the k-th with the chance k / (n + 1)
+        cut = (1 - level) / 2
+        return np.quantile(both, [cut, 1 - cut], method="weibull")
+
+    def losses(self, p: Floats, weight: Floats) -> Floats:
+        """Return by failure the lost weight; without data, what is expected at ``p``."""
+        return np.where(self.seen, self.down, p) @ weight
 
 
 def observed_failures(

@@ -6,6 +6,7 @@ down and its caller was observed; a caller that the failure took down directly s
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
 
@@ -16,8 +17,8 @@ from pandas import DataFrame, Index
 from assess.policy import Policy, Table
 from assess.score import Booleans, Floats, Integers, frozen
 from assess.score.blast_radius.bitset import blocks
-from assess.score.blast_radius.failures import UNKNOWN, Failure
-from assess.score.blast_radius.topology import FAR, LEVELS, Element, Topology, steps
+from assess.score.blast_radius.failures import UNKNOWN, Failure, Past
+from assess.score.blast_radius.topology import FAR, Element, Topology, steps
 from assess.score.blast_radius.uncertain import Unexplained
 
 ROUNDS = 6  # of sharing failures among the edges that can have caused them
@@ -26,6 +27,7 @@ FAULT = "fault"
 CERTAIN = 1e-4  # a probability that can be learned keeps this far from 0 and 1
 APART = (1.0, 0.5, 0.0)  # shares of the policy's differences between edges
 SURELY = 2.0  # nats by which a smaller share must be likelier
+HALF = 0.5  # expected failures by an edge from which on it probably caused one
 MOST = 500.0  # log odds beyond which a chance does not change
 
 
@@ -148,6 +150,20 @@ class Failures:
     def every(self) -> Booleans:
         """The choice of all failures."""
         return np.ones(len(self.failures), bool)
+
+    @cached_property
+    def of_element(self) -> dict[Element, Integers]:
+        """The positions of the failures of each element."""
+        own = defaultdict(list)
+        for position, failure in enumerate(self.failures):
+            own[failure.element].append(position)
+        return {element: np.array(positions) for element, positions in own.items()}
+
+    def past(self, element: Element, kept: Booleans) -> Past:
+        """Return the kept failures of an element."""
+        own = self.of_element[element]
+        own = own[kept[own]]
+        return Past(self.seen[own], self.down[own])
 
     @cached_property
     def outside(self) -> Besides:
@@ -381,21 +397,6 @@ def at_fault(learned: Learned, fault: str) -> Floats:
     return expit(logit(learned.p) + shift)
 
 
-def with_history(
-    evidence: Failures, kept: Booleans, element: Element, p: Floats, strength: float
-) -> Floats:
-    """Update probabilities in a failure with the history of the failed element.
-
-    ``(k + 2 p) / (n + 2)`` over the n failures of the element that are kept and in which the
-    service had data, k of which took it down.
-    """
-    own = [failure.element == element for failure in evidence.failures]
-    known = np.flatnonzero(kept & own)
-    n = evidence.seen[known].sum(axis=0)
-    k = evidence.down[known].sum(axis=0)
-    return (k + strength * p) / (n + strength)
-
-
 def flat_p(evidence: Failures, kept: Booleans) -> float:
     """Return the one probability of all edges that fits the kept failures; 1/2 without a trial."""
     trials = evidence.trials.where(kept[evidence.trials.failure])
@@ -410,6 +411,11 @@ def flat_p(evidence: Failures, kept: Booleans) -> float:
 def learns(policy: Policy, failures: list[Failure]) -> bool:
     """Return whether edges are learned: the policy allows it, and there are failures."""
     return policy["blast_radius"]["learned_edges"] != "off" and bool(failures)
+
+
+def uses(policy: Policy) -> bool:
+    """Return whether predictions use what failures taught."""
+    return policy["blast_radius"]["learned_edges"] == "use"
 
 
 def unexplained(policy: Policy, evidence: Failures) -> Unexplained | None:
@@ -447,15 +453,17 @@ def learned_edges(policy: Policy, evidence: Failures) -> DataFrame:
 
 
 def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topology:
-    """Return the topology with what was learned, if the policy uses it."""
-    # kinds of edges that were never tried keep the policy's probabilities
-    if policy["blast_radius"]["learned_edges"] != "use" or learned.empty:
+    """Return the topology that expects what was learned, if the policy uses it."""
+    # The ends stay the policy's: no failure that somebody hides moves a bound.
+    if not uses(policy) or learned.empty:
         return topology
-    columns = list(LEVELS)
+    edges = topology.edges
+    # kinds of edges that were never tried keep the policy's probabilities
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
-    edges = topology.edges.copy()
-    edges[columns] = learned[columns].where(known & ~is_given(edges), edges[columns])
-    return replace(topology, edges=edges)
+    # and so does an edge that breaks nothing, until it probably did
+    known &= (edges["point"] > 0) | (learned["falls_n"] > HALF)
+    point = learned["point"].where(known & ~is_given(edges), edges["point"])
+    return replace(topology, edges=edges.assign(point=point))
 
 
 def is_given(edges: DataFrame) -> Booleans:

@@ -154,6 +154,13 @@ class Impact:
     node: Integers
     p: Floats
 
+    def chances(self, scenario: int, nodes_n: int) -> Floats:
+        """Return by node, of the first ones, its probability to be down in a scenario."""
+        part = slice(*np.searchsorted(self.scenario, [scenario, scenario + 1]))
+        found = np.zeros(len(self.exposure_n))
+        found[self.node[part]] = self.p[part]
+        return found[:nodes_n]
+
 
 def _failing(topology: Topology, level: str) -> Scenarios:
     """Return the failure of each element as a scenario; none of them is listed or drawn."""
@@ -243,8 +250,7 @@ def _widened(
     """Widen the interval of one failure by what may stand on each element."""
     placed = topology.initial_failures
     n = len(topology.nodes)
-    # the sets of the levels contain each other: as many are the same. An extra node of the upper
-    # level may stand for every other node.
+    # the sets of the levels contain each other: as many are the same, and one more may be any
     least, usual, most = (
         np.bincount(element, np.where(node < n, 1, n), len(drawn))
         for element, node in placed.values()

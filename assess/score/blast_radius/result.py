@@ -264,8 +264,10 @@ def reach_text(steps: DataFrame, pair: DataFrame, service: str) -> str:
         return f"No path: {service} stays up, by all that is known."
     p, lo, hi = pair[["p_down", "p_lo", "p_hi"]].iloc[0]
     chance = f"{service} goes down with probability {p:.2f} ({lo:.2f} to {hi:.2f})"
-    if steps.empty:
+    if steps.empty and pair["element"].iloc[0] == service:
         return f"{chance}: it is what fails."
+    if steps.empty:
+        return f"{chance}, by no path that is known: it went down with it before."
     return f"{chance}; the likeliest path: {path_text(steps)}."
 
 

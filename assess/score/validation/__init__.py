@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Index, Series
+from pandas import DataFrame, Series
 
 from assess.execution import tell
 from assess.frames import Frames, surely
@@ -21,9 +21,18 @@ from assess.score.blast_radius.learning import (
     fit,
     flat_p,
     learns,
-    with_history,
+    uses,
 )
-from assess.score.blast_radius.topology import FAR, Element, Graph, Topology, steps
+from assess.score.blast_radius.propagation import Impact
+from assess.score.blast_radius.topology import (
+    FAR,
+    LEVELS,
+    Element,
+    Graph,
+    Topology,
+    steps,
+    total_weight,
+)
 from assess.score.blast_radius.uncertain import Sampling, decide
 from assess.score.blast_radius.undecided import Undecided
 from assess.score.incidents import CONTAINER, HOST, Exposure, exposure
@@ -41,9 +50,8 @@ from assess.score.validation.callers import (
 )
 from assess.score.validation.skill import BASELINES, Judged, Rule, middle
 
-SHOWN = "p_down"  # what the result says
-POLICY = "policy"  # what it would say by the policy alone
-IN_SAMPLE = "in sample"
+SHOWN = "p_down"  # by the policy alone, which no failure has taught
+POLICY = "policy"
 TAUGHT = "pairs of failure and service"
 CHECKS = (  # the tables of `validate`
     "calibration",
@@ -72,25 +80,25 @@ def validate(  # noqa: PLR0913
     policy: Policy,
     evidence: Failures,
     *,
-    affected: DataFrame,
-    frame: DataFrame,
+    impacts: Mapping[str, Impact],
     sampling: Sampling,
     failures_n: int,
 ) -> Frames:
-    """Check predictions (``affected`` and ``frame``) against observed failures.
+    """Check predictions against observed failures.
 
     ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
-    has the policy's probabilities. The frames are those of the functions below and in
-    `skill`, and ``predicted``: the prediction of each rule for each pair.
+    has the policy's probabilities, and ``impacts`` are by level what these predict. The frames are
+    those of the functions below and in `skill`, and ``predicted``: the prediction of each rule for
+    each pair.
     """
     level = policy.level
     seed = policy.seed
     topology = evidence.topology
     failures = evidence.failures
-    calibration = calibrate(failures, affected, topology.service_weight, frame)
+    calibration = calibrate(evidence, impacts, policy)
     rows = failures_to_judge(evidence, policy)
     picked = [failures[row] for row in rows]
-    judged = judge(evidence, policy, rows, affected, sampling)
+    judged = judge(evidence, policy, rows, impacts["point"], sampling)
     comparisons = skill.compare(judged, contests(judged), seed=seed, level=level)
     skills = skill.scores(judged)
     watched = exposure(inventory, policy)
@@ -128,7 +136,7 @@ def judge(
     evidence: Failures,
     policy: Policy,
     rows: Integers,
-    affected: DataFrame,
+    expected: Impact,
     sampling: Sampling,
 ) -> Judged:
     """Return the predictions of every rule for the judged failures."""
@@ -137,18 +145,13 @@ def judge(
     services_n = len(topology.services)
     seen = evidence.seen[rows]
     down = seen & evidence.down[rows]
-    known = _pairs(affected, topology.services, set(elements))
-    shown = np.zeros(seen.shape)
-    for row, name in enumerate(elements):
-        if name in known:
-            service, p = known[name]
-            shown[row, service] = p[0]
+    failed = topology.elements.get_indexer(elements)
+    shown = np.array([expected.chances(at, services_n) for at in failed])
     rules: dict[Rule, Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
     }
-    fitted = policy["blast_radius"]["learned_edges"] == "use"
-    rules[SHOWN, IN_SAMPLE if fitted else ""] = shown
+    rules[SHOWN, ""] = shown.reshape(seen.shape)
     taught = (0, 0)
     if learns(policy, evidence.failures):
         left_out, reach = predict_left_out(evidence, policy, rows, sampling)
@@ -244,7 +247,7 @@ def verdict(
 
 
 def calibrate(
-    failures: list[Failure], affected: DataFrame, weight: Series, frame: DataFrame
+    evidence: Failures, impacts: Mapping[str, Impact], policy: Policy
 ) -> DataFrame:
     """Compare the observed losses of failures with the prediction for the failed element.
 
@@ -252,29 +255,39 @@ def calibrate(
     had data: ``observed, predicted, predicted_lo, predicted_hi, next_lo, next_hi`` [0-1], their
     number ``services_n``, ``beside`` (ids of failures at the same time), and ``inside``: whether the
     interval of one failure holds the observed share. That interval is of the whole fleet: NA where
-    some services had no data.
+    some services had no data. Predictions are the policy's, updated by the other failures of the
+    element where the policy uses failures.
     """
-    elements = {f.element for f in failures}
-    predicted = _pairs(affected, weight.index, elements)
-    nothing = (np.empty(0, np.int64), np.empty((3, 0)))
-    values = weight.to_numpy()
-    position = dict(zip(frame.index, range(len(frame)), strict=True))
-    ends = frame[["next_lo", "next_hi"]].to_numpy("float64")
+    topology = evidence.topology
+    settings = policy["blast_radius"]
+    strength = settings["pair_strength"]
+    floor = evidence.outside.floor(evidence.every, settings["floor_strength"])
+    values = topology.service_weight.to_numpy()
+    fleet = total_weight(values)
+    point = impacts["point"]
+    places = topology.elements.get_indexer([f.element for f in evidence.failures])
     rows = []
-    for failure in failures:
+    for at, (failure, place) in enumerate(zip(evidence.failures, places, strict=True)):
         seen = failure.seen
         total = values[seen].sum()
         if not total:  # no service with any weight had data, so there is no share
             continue
-        service, p = predicted.get(failure.element, nothing)
-        shares = p @ (values[service] * seen[service]) / total
+        kept = evidence.every & uses(policy)
+        kept[at] = False
+        others = evidence.past(failure.element, kept)
+        lo, p, hi = (impacts[level].chances(place, len(values)) for level in LEVELS)
+        p = others.update(p, floor, strength)
+        both = [p, np.minimum(lo, p), np.maximum(hi, p)]
+        shares = both @ (values * seen) / total
         observed = values[failure.down].sum() / total
         event = (failure.event, failure.event_id, *failure.element)
+        ends = np.array([point.next_lo[place], point.next_hi[place]])
+        held = others.ends(ends, others.losses(p, values), strength, policy.level)
         # the interval is of the whole fleet: it cannot be compared with a part of it
-        whole = seen | (values == 0)
-        held = ends[position[failure.element]] if whole.all() else [np.nan, np.nan]
+        if not (seen | (values == 0)).all():
+            held = np.full(2, np.nan)
         beside = "; ".join(failure.beside)
-        rows.append((*event, observed, *shares, *held, seen.sum(), beside))
+        rows.append((*event, observed, *shares, *held / fleet, seen.sum(), beside))
     names = ["event", "event_id", "element_kind", "element", "observed"]
     names += [*with_ends("predicted"), "next_lo", "next_hi"]
     table = DataFrame(rows, columns=[*names, "services_n", "beside"])
@@ -282,22 +295,6 @@ def calibrate(
     low = table["next_lo"]
     inside = table["observed"].between(low - slack, table["next_hi"] + slack)
     return table.assign(inside=inside.astype("boolean").mask(low.isna()))
-
-
-def _pairs(
-    affected: DataFrame, services: Index, elements: set[Element]
-) -> dict[Element, tuple[Integers, Floats]]:
-    """Return, by element, the positions of the services that can fail, and rows point, lo, hi."""
-    rows = affected[affected["element"].isin([name for _, name in elements])]
-    codes = services.get_indexer(Index(rows["service_id"]))
-    p = rows[["p_down", "p_lo", "p_hi"]].to_numpy("float64")
-    keys = [rows["element_kind"].astype("str"), rows["element"].astype("str")]
-    groups = rows.groupby(keys).indices
-    return {
-        pair: (codes[places], p[places].T)
-        for pair, places in groups.items()
-        if pair in elements
-    }
 
 
 def baselines(topology: Topology, elements: Sequence[Element]) -> dict[str, Booleans]:
@@ -422,7 +419,7 @@ def predict_left_out(
             either = together(reach, opinion, judged[row], own, trusted)
             # a service also falls by what no edge explains: independent causes
             beside = 1 - (1 - either) * (1 - known.floor)
-            full = with_history(evidence, kept, elements[row], beside, strength)
+            full = evidence.past(elements[row], kept).chances(beside, strength)
             # what goes down directly with the element needs no prediction
             full[initial[row, :services_n]] = 1.0
             chances[LEARNED, scheme][row] = full

@@ -10,6 +10,10 @@ from assess.inventory import from_frames
 from assess.policy import load_policy
 from assess.score import validation
 from assess.score.blast_radius import failures as observed
+from assess.score.blast_radius.blast_radius import score_blast_radius
+from assess.score.blast_radius.failures import Past
+from assess.score.blast_radius.learning import Failures
+from assess.score.blast_radius.propagation import Impact
 from assess.score.blast_radius.topology import build_topology
 from assess.score.incidents import exposure
 from assess.score.validation import skill
@@ -145,9 +149,33 @@ FRAME = pd.DataFrame(
 )
 
 
+def impacts(fleet):
+    """Return by level what AFFECTED and FRAME predict."""
+    places = fleet.elements.get_indexer(FRAME.index)
+    row, node = fleet.positions(AFFECTED)
+    order = np.lexsort([node, row])
+    zero = np.zeros(len(fleet.elements))
+    ends = {name: zero.copy() for name in FRAME}
+    for name, column in FRAME.items():
+        ends[name][places] = column * fleet.weight.sum()
+    columns = {"lo": "p_lo", "point": "p_down", "hi": "p_hi"}
+    rows = {"loss": zero, "se": zero, "exact": zero > 0, "reached_n": zero} | ends
+    return {
+        level: Impact(
+            **rows,
+            exposure_n=zero,
+            scenario=row[order],
+            node=node[order],
+            p=AFFECTED[name].to_numpy()[order],
+        )
+        for level, name in columns.items()
+    }
+
+
 def test_observed_and_predicted_are_shares_of_who_had_data(fleet, failures):
-    weight = pd.Series(fleet.weight[:4], fleet.services)
-    table = validation.calibrate(failures, AFFECTED, weight, FRAME).set_index("event_id")
+    evidence = Failures.of(fleet, failures)
+    table = validation.calibrate(evidence, impacts(fleet), load_policy())
+    table = table.set_index("event_id")
     e1 = table.loc["e1", ["observed", "predicted", "predicted_lo", "predicted_hi"]]
     assert e1.tolist() == pytest.approx([3 / 8, 5.5 / 8, 2 / 8, 1.0])
     assert table.loc["i1", ["observed", "predicted"]].tolist() == pytest.approx(
@@ -159,6 +187,84 @@ def test_observed_and_predicted_are_shares_of_who_had_data(fleet, failures):
     assert table["services_n"].tolist() == [3, 4, 4]
     # the interval of one failure is of the whole fleet, and d had no data in e1
     assert table["inside"].tolist() == [pd.NA, False, True]
+
+
+def test_a_prediction_counts_as_two_failures_beside_those_of_its_element():
+    seen = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 1]], bool)
+    down = np.array([[1, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0]], bool)
+    past = Past(seen, down)
+    p = past.update(np.array([1.0, 0.5, 0.25, 0.0]), np.full(4, 0.1), 2.0)
+    # certain; (1 + 2 * .5) / (3 + 2); two had data; called by nobody, but it went down once
+    assert p == pytest.approx([1.0, 2 / 5, 1.5 / 4, 1.2 / 5])
+    assert Past(seen, down & False).update(np.zeros(4), np.ones(4), 2.0).sum() == 0
+    # without data, what is expected counts
+    weight = np.array([1.0, 2.0, 4.0, 8.0])
+    assert past.losses(p, weight) == pytest.approx([7, 9, 1 + 4 * 1.5 / 4])
+    ends = np.array([3.0, 12.0])
+    assert past.ends(ends, np.array([]), 2.0, 0.9).tolist() == [3, 12]
+    assert past.ends(ends, np.array([7.0, 9.0, 2.5]), 2.0, 0.9).tolist() == [2.5, 12]
+    # 40 of 42 values between: one more lies outside with a chance of one in ten
+    many = past.ends(ends, np.linspace(4, 6, 40), 2.0, 0.9)
+    assert many == pytest.approx([4, 6], abs=0.2)
+
+
+def again(rows):
+    """Return incidents of the store, one a day, each with who went down beside it."""
+    days = pd.date_range("2026-08-01", periods=len(rows), tz="UTC")
+    return pd.DataFrame(
+        {
+            "incident_id": [f"i{n}" for n in range(len(rows))],
+            "service_id": "store",
+            "affected_services": rows,
+            "cause": "app",
+            "opened_at": days,
+            "resolved_at": days + pd.Timedelta(hours=1),
+        }
+    )
+
+
+def test_what_is_predicted_of_an_element_learns_from_its_own_failures():
+    names = ["store", "shop", "front", "apart"]
+    frames = {
+        "services": pd.DataFrame({"service_id": names, "criticality": [1, 2, 3, 4.0]}),
+        "dependencies": pd.DataFrame(
+            {
+                "src_id": ["shop", "front"],
+                "dst_id": ["store", "shop"],
+                "kind": "call",
+                "evidence": "e",
+            }
+        ),
+        "incidents": again(["shop;apart", "shop", "store", "shop;apart"]),
+    }
+    inventory = from_frames(frames, snapshot_at=AT)
+    quiet = inventory.replace(incidents=frames["incidents"].iloc[:0])
+    policy = load_policy()
+    off = policy.replace(blast_radius={"learned_edges": "off"})
+    blast = score_blast_radius(inventory, policy, detail=False)
+    rows = {}
+    for name, each in {"used": blast, "none": score_blast_radius(quiet, policy)}.items():
+        table = each.details["affected"].query("element == 'store'")
+        rows[name] = table.set_index("service_id")["p_down"].astype(float)
+        impact = each.frame.loc[("service", "store")]
+        weight = inventory["services"].set_index("service_id")["criticality"]
+        assert impact["impact"] == pytest.approx((rows[name] * weight).sum() / 10)
+        # what can be reached is what nobody saw spared
+        assert impact["impact_hi"] == 1
+    assert rows["none"]["shop"] == pytest.approx(0.8)
+    assert rows["used"]["store"] == 1
+    edge = blast.topology.edges.set_index("src")["point"]["shop"]
+    assert rows["used"]["shop"] == pytest.approx((3 + 2 * edge) / (4 + 2))
+    assert 2 / 6 < rows["used"]["apart"] < 4 / 6  # by no known way, and yet twice of four
+    assert rows["used"]["front"] < rows["none"]["front"]
+    text = blast.explain_path("service", "store", "apart").text
+    assert "by no path that is known: it went down with it before" in text
+    told = score_blast_radius(inventory, off, detail=False)
+    assert told.details["affected"].query("element == 'store'")["p_down"].tolist() == [
+        *rows["none"].reindex(
+            told.details["affected"].query("element == 'store'")["service_id"]
+        )
+    ]
 
 
 def test_simpler_rules_follow_edges_whatever_their_chance(fleet):
@@ -235,7 +341,8 @@ def test_ratio_and_how_many_incidents_touch_one(inventory):
 
 
 def test_no_failure_is_no_number(inventory, fleet):
-    assert validation.calibrate([], AFFECTED, pd.Series(1.0, fleet.services), FRAME).empty
+    nothing = Failures.of(fleet, [])
+    assert validation.calibrate(nothing, impacts(fleet), load_policy()).empty
     none = judged_by(fleet, [], [])
     table = skill.precision(none, seed=1, level=0.9)
     assert table["precision"].isna().all()

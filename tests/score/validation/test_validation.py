@@ -201,13 +201,16 @@ def test_the_verdict_is_honest():
     assert all("They do not help on this fleet yet." in text for text in (unsure, worse))
 
 
-def test_what_is_in_sample_says_so():
-    use = POLICY.replace(blast_radius={"learned_edges": "use"})
+def test_the_policy_is_judged_by_what_no_failure_taught():
+    off = POLICY.replace(blast_radius={"learned_edges": "off"})
     inventory, _ = failing_fleet(1, services=10, times=2)
-    for policy, named in ((use, "in sample"), (POLICY, "")):
-        skill = score_blast_radius(inventory, policy, detail=False).details["skill"]
-        own = skill[skill["rule"] == "p_down"]
-        assert own["left_out"].tolist() == [named]
+    shown = [
+        score_blast_radius(inventory, policy, detail=False).details["skill"]
+        for policy in (POLICY, off)
+    ]
+    own = [skill[skill["rule"] == "p_down"] for skill in shown]
+    assert own[0]["left_out"].tolist() == [""]
+    pd.testing.assert_frame_equal(own[0], own[1])
 
 
 def test_the_interval_of_one_failure_is_judged_by_kind_of_element():
