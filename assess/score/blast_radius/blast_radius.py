@@ -321,7 +321,7 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
     pairs = [(impact.scenario[kept], impact.node[kept], impact.p[kept])]
     for at, element in zip(failed, evidence.of_element, strict=True):
         past = evidence.past(element, evidence.every)
-        before = impact.chances(at, services_n)
+        before = impact.chances(at)[:services_n]
         p = past.update(before, floor, strength)
         losses = past.losses(p, weight)
         ends = np.array([impact.next_lo[at], impact.next_hi[at]])

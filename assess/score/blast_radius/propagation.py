@@ -39,8 +39,7 @@ from assess.score.blast_radius.uncertain import (
 from assess.score.blast_radius.undecided import Undecided
 
 WHAT = "blast radius"
-# scenarios of a block: their words stay in a cache, progress is seen
-WIDTH_MOST = 1 << 12
+WIDTH_MOST = 1 << 12  # scenarios of a block: their words stay in a cache
 UNCERTAIN_CELLS = 1 << 20  # nodes times scenarios whose arcs are decided together
 SHARED_CELLS = 1 << 20  # of one that is worth to be sent to another process
 Pairs = tuple[Integers, Integers, Floats]  # scenario, node and probability
@@ -154,12 +153,12 @@ class Impact:
     node: Integers
     p: Floats
 
-    def chances(self, scenario: int, nodes_n: int) -> Floats:
-        """Return by node, of the first ones, its probability to be down in a scenario."""
+    def chances(self, scenario: int) -> Floats:
+        """Return by node the probability that it is down in a scenario."""
         part = slice(*np.searchsorted(self.scenario, [scenario, scenario + 1]))
         found = np.zeros(len(self.exposure_n))
         found[self.node[part]] = self.p[part]
-        return found[:nodes_n]
+        return found
 
 
 def _failing(topology: Topology, level: str) -> Scenarios:

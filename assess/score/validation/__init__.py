@@ -146,7 +146,7 @@ def judge(
     seen = evidence.seen[rows]
     down = seen & evidence.down[rows]
     failed = topology.elements.get_indexer(elements)
-    shown = np.array([expected.chances(at, services_n) for at in failed])
+    shown = np.array([expected.chances(at)[:services_n] for at in failed])
     rules: dict[Rule, Floats] = {
         (rule, ""): flags.astype(float)
         for rule, flags in baselines(topology, elements).items()
@@ -204,11 +204,9 @@ def verdicts(
     over what the policy says, ``verdict``.
     """
     names = ["rule", "left_out", "brier", *with_ends("gain"), "verdict"]
-    gains = comparisons[comparisons["measure"] == "brier"]
-    gains = gains[gains["rule"].eq(LEARNED)]
-    gains = gains[gains["baseline"].str.startswith(SHOWN)]
+    asked = "measure == 'brier' and rule == @LEARNED and baseline.str.startswith(@SHOWN)"
     rows = []
-    for gain in gains.itertuples():
+    for gain in comparisons.query(asked, engine="python").itertuples():
         ends = (gain.gain, gain.gain_lo, gain.gain_hi)
         text = verdict(gain.left_out, ends, judged_n, failures_n)
         base = skills.loc[skills["rule"] == SHOWN, "brier"].iloc[0]
@@ -223,11 +221,8 @@ def verdict(
     left_out: str, gain: tuple[float, float, float], judged_n: int, failures_n: int
 ) -> str:
     """Return a sentence on whether learned probabilities predict better than the policy's."""
-    if failures_n < 2:
-        return (
-            "Too few failures are recorded to judge learned probabilities: "
-            "at least two are needed."
-        )
+    if np.isnan(gain[1]):
+        return "Too few elements failed to judge learned probabilities."
     others = "all others" if EVENT in left_out else "those of other elements"
     many = f"{failures_n} failures"
     if judged_n < failures_n:
@@ -263,6 +258,7 @@ def calibrate(
     strength = settings["pair_strength"]
     floor = evidence.outside.floor(evidence.every, settings["floor_strength"])
     values = topology.service_weight.to_numpy()
+    n = len(values)
     fleet = total_weight(values)
     point = impacts["point"]
     places = topology.elements.get_indexer([f.element for f in evidence.failures])
@@ -275,7 +271,7 @@ def calibrate(
         kept = evidence.every & uses(policy)
         kept[at] = False
         others = evidence.past(failure.element, kept)
-        lo, p, hi = (impacts[level].chances(place, len(values)) for level in LEVELS)
+        lo, p, hi = (impacts[level].chances(place)[:n] for level in LEVELS)
         p = others.update(p, floor, strength)
         both = [p, np.minimum(lo, p), np.maximum(hi, p)]
         shares = both @ (values * seen) / total
@@ -319,14 +315,12 @@ def measures(
     both = by_element[["observed", "predicted"]].sum().to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)
     if both[:, 1].sum():
-        shape = (skill.RESAMPLES, len(both))
+        shape = (skill.resamples(len(both), level), len(both))
         drawn = np.random.default_rng(seed).integers(0, len(both), shape)
         observed, predicted = both[drawn].sum(axis=1).T
         shares = observed[predicted > 0] / predicted[predicted > 0]
         point = both[:, 0].sum() / both[:, 1].sum()
-        # of one element all resamples are alike: nothing tells how far the ratio is off
-        ends = middle(shares, level) if len(both) > 1 else (np.nan, np.nan)
-        ratio = (point, *ends)
+        ratio = (point, *middle(shares, level))
     rows = [("observed share over predicted share", *ratio, len(calibration))]
 
     def add(measure: str, holds: Series) -> None:

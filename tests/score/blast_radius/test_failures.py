@@ -163,7 +163,7 @@ def impacts(fleet):
     return {
         level: Impact(
             **rows,
-            exposure_n=zero,
+            exposure_n=np.zeros(len(fleet.nodes)),
             scenario=row[order],
             node=node[order],
             p=AFFECTED[name].to_numpy()[order],
