@@ -342,7 +342,7 @@ def score_experiments(
     --------
     >>> experiments = assess.score_experiments(inventory, policy)
     >>> experiments.frame.index[0]
-    ('service', 'metrics-relay')
+    ('ext', 'ext:cards.bank.example')
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
     return Assessment(inventory, policy, given=given).experiments

@@ -11,6 +11,7 @@ import pandas as pd
 
 import assess
 from assess.inventory import from_frames
+from assess.score.validation.skill import average_precision
 
 FAMILIES = ("alike", "mixed", "callers", "callees", "many", "faults", "shown")
 FAULTS = {"crash": 1.5, "latency": 0.3, "cpu": -0.8, "network": 0.0}  # shift of log odds
@@ -118,6 +119,48 @@ def average_precisions(seed, family, *, services, policy=None):
         ", ".join(filter(None, pair)) for pair in skill[["rule", "left_out"]].to_numpy()
     ]
     return dict(zip(names, skill["average_precision_others"], strict=True))
+
+
+def later(seed, family, *, services, taught):
+    """Judge what is published of failures that come after the ``taught`` ones, by what is used.
+
+    By the policy's ``learned_edges``: average precision for who else went down, and the share of
+    failures inside ``next_lo, next_hi``.
+    """
+    edges, faults, _ = world(seed, family, services=services, times=12)
+    order = np.random.default_rng(seed).permutation(len(faults))
+    days = pd.date_range("2026-01-01", periods=taught, tz="UTC")
+    experiments = faults.iloc[order[:taught]].assign(
+        experiment_id=[f"x{number}" for number in range(taught)],
+        element_kind="service",
+        started_at=days,
+        ended_at=days + pd.Timedelta(hours=1),
+    )
+    names = faults["observed_services"].iloc[0].split(";")
+    frames = {
+        "services": pd.DataFrame({"service_id": names, "criticality": 1.0}),
+        "dependencies": edges.assign(kind="call", evidence="known"),
+        "experiments": experiments,
+    }
+    inventory = from_frames(frames, snapshot_at="2026-09-30")
+    known = faults.iloc[order[taught:]]
+    down = np.array(
+        [[name in row.split(";") for name in names] for row in known["affected_services"]]
+    )
+    other = known["element"].to_numpy()[:, None] != np.array(names)
+    found = {}
+    for use in ("off", "use"):
+        policy = assess.load_policy().replace(blast_radius={"learned_edges": use})
+        blast = assess.score_blast_radius(inventory, policy, detail=False)
+        pairs = blast.details["affected"].astype({"element": "str", "service_id": "str"})
+        table = pairs.pivot(index="element", columns="service_id", values="p_down")
+        p = table.reindex(index=known["element"], columns=names).fillna(0).to_numpy()
+        ends = blast.frame.loc["service"].loc[known["element"]]
+        share = down.mean(axis=1)
+        inside = (share >= ends["next_lo"] - 1e-9) & (share <= ends["next_hi"] + 1e-9)
+        found[use] = average_precision(p[other], down[other])
+        found[f"inside, {use}"] = inside.mean()
+    return found
 
 
 def held_by_intervals(seed, family, *, services, noise=0.0, taught=0, times=40):

@@ -200,7 +200,9 @@ def score_blast_radius(
     replica of unknown state and every service of unknown place at their best and worst; ``hi`` also
     takes every call that no source would have seen (`with_unseen`). It is what can be reached;
     ``impact`` is what is expected, and ``next_lo, next_hi`` hold what one failure will take, in
-    nine of ten cases (``simulation.level``).
+    nine of ten cases (``simulation.level``). Failures that were observed move what is expected, not
+    the bounds: an edge has its learned probability, and a service that went down in k of the n
+    failures of an element has ``p_down = (k + 2 p) / (n + 2)`` (``blast_radius.learned_edges``).
 
     Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that lose
     most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and those
@@ -218,9 +220,9 @@ def score_blast_radius(
     --------
     >>> blast = assess.score_blast_radius(inventory, policy)
     >>> blast.frame["impact"].idxmax()
-    ('service', 'postgres-main')
+    ('az', 'own-1')
     >>> blast.frame.loc[("host", "app-3"), ["impact_lo", "impact", "impact_hi"]].round(2).tolist()
-    [0.13, 0.21, 0.45]
+    [0.12, 0.12, 0.45]
     """
     inventory = inventory.running
     declared = build_topology(inventory, policy)
@@ -303,10 +305,7 @@ def _checks(
 
 
 def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
-    """Update the predictions by the past failures of each element, if the policy uses them.
-
-    A service goes down with ``(k + 2 p) / (n + 2)``: in k of n failures of the element it did.
-    """
+    """Update what is expected by the past failures of each element, if the policy uses them."""
     if not uses(policy):
         return impact
     topology = evidence.topology

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from simulated_world import average_precisions, held_by_intervals
+from simulated_world import average_precisions, held_by_intervals, later
 
 
 def test_learning_beats_simpler_rules_for_seen_and_unseen_elements():
@@ -19,6 +19,18 @@ def test_learning_beats_simpler_rules_for_seen_and_unseen_elements():
         assert learned > table["all transitive callers"] + 0.1
         assert learned > table[f"flat p, {left_out}"]
         assert learned > table["direct callers"]
+
+
+def test_what_is_published_predicts_later_failures_better_than_the_policy():
+    table = pd.DataFrame(
+        later(seed, family, services=24, taught=taught)
+        for seed, family in ((4, "mixed"), (5, "callers"), (6, "shown"))
+        for taught in (20, 100)
+    )
+    gain = table["use"] - table["off"]
+    assert gain.mean() > 0.05
+    assert gain.min() > -0.02
+    assert table["inside, use"].mean() > 0.85
 
 
 @pytest.mark.parametrize(
