@@ -464,8 +464,7 @@ class Source:
 
 def paths_of(options: Row) -> list[str]:
     """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
-    path = options.get("path")
-    paths: list[Any] = path if isinstance(path, list) else [path]
+    paths = as_list(options, "path")
     return paths if all(path and isinstance(path, str) for path in paths) else []
 
 

@@ -379,8 +379,6 @@ class NomadSource(ListSource):
 
     def sort(self, document: Any) -> Sorted:
         """Sort jobs, nodes and allocations by their keys."""
-        if not isinstance(document, dict):
-            return
         inside = document.get("Job")
         if "ClientStatus" in document and "JobID" in document:
             yield "allocations", [document]
