@@ -206,7 +206,7 @@ class Call:
             self._derive("empty", self._empty_hint)
         else:
             row["status"] = "ok"
-        if row["status"] in ("ok", "empty") and MORE_PAGES in str(row.get("hint")):
+        if self.has_answer and MORE_PAGES in str(row.get("hint")):
             row["status"] = "partial"
 
     def _derive(self, status: str, hint: str | None) -> None:

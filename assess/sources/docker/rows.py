@@ -124,6 +124,8 @@ def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
     if not inspected:
         return unit
     memory = host.get("Memory")
+    # an orchestrator decides itself what starts again
+    policy = dig(host, "RestartPolicy", "Name") or "no"
     joined_to = table(inspected, "NetworkSettings", "Networks")
     asks = [inspected["settings"], *map(networks.get, joined_to)]
     # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
@@ -140,7 +142,7 @@ def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
         host_ipc=_is_host(host.get("IpcMode")),
         proxies=inspected["proxies"],
         devices_n=len(host.get("Devices") or []),
-        restart_policy=dig(host, "RestartPolicy", "Name") or "no",
+        restart_policy=policy if platform == "docker" else None,
         asks=asks,
     )
 

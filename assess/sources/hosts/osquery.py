@@ -279,8 +279,7 @@ def to_containers(tables: Tables) -> Rows:
             "Ports": [picked(port, "osquery port") for port in ports[identifier]],
         }
         if has_mounts:
-            listing = mounts[identifier]
-            container["Mounts"] = [picked(mount, "osquery mount") for mount in listing]
+            container["Mounts"] = [picked(m, "osquery mount") for m in mounts[identifier]]
         containers.append(container)
     return containers
 
