@@ -382,7 +382,10 @@ def test_nobody_checks_only_what_runs_and_no_orchestrator_placed(changes, checke
     assert service(**changes)["health_checked"] is checked
 
 
-@pytest.mark.parametrize("labels", [{}, ECS, KUBERNETES, SWARM])
+SYSTEMD = {"PODMAN_SYSTEMD_UNIT": "shop.service"}
+
+
+@pytest.mark.parametrize("labels", [{}, ECS, KUBERNETES, SWARM, SYSTEMD])
 def test_the_engine_does_not_decide_what_an_orchestrator_starts_again(labels):
     config = {"Image": "team/shop:1", "Labels": labels}
     for policy, wanted in (({}, "no"), ({"RestartPolicy": {"Name": "always"}}, "always")):
