@@ -189,9 +189,11 @@ def failed_upgrades(data: ClaimData) -> Measurement:
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
     table = DataFrame(rows, columns=["group", "yes", "no", "unknown"])
     table = table.assign(found=float(data.settings["breaks_found"]))
-    looked = data.inventory.has("activities", "incidents")
-    gap = "no upgrade was seen so far: how they go shows once there are some"
-    return seen(share(table, level=data.level), gap, looked=looked)
+    return seen(
+        share(table, level=data.level),
+        "no upgrade was seen so far: how they go shows once there are some",
+        looked=data.inventory.has("activities", "incidents"),
+    )
 
 
 def kept_images(data: ClaimData) -> Measurement:
@@ -208,7 +210,7 @@ def kept_images(data: ClaimData) -> Measurement:
     stays = (~taken).mask(in_use.isna())
     measured = share(tally(place[unused], stays[unused]), level=data.level)
     gap = "no image was seen that nothing uses: keep looking"
-    return seen(measured, gap, looked=len(images) > 0)
+    return seen(measured, gap, looked=not images.empty)
 
 
 def _is_run(images: DataFrame, data: ClaimData) -> Series:
@@ -270,7 +272,15 @@ def package_incidents(data: ClaimData) -> Measurement:
     incidents = data.exposure.incidents
     cause = incidents["cause"].mask(incidents["cause"].eq("unknown"))
     hit = cause.eq("package-repo").astype("boolean").mask(cause.isna())
-    return share(tally(incidents["side"], hit), level=data.level)
+    return _of_incidents(data, tally(incidents["side"], hit))
+
+
+def _of_incidents(data: ClaimData, table: DataFrame) -> Measurement:
+    """Measure a share of incidents, of which any may be missing where nobody says who watched."""
+    measured = share(table, level=data.level)
+    if data.exposure.is_covered:
+        return measured
+    return measured._replace(interval=measured.interval._replace(lo=0.0, hi=1.0))
 
 
 def _found(pattern: Linear, texts: Series) -> Series:
@@ -352,10 +362,11 @@ def contained_incidents(data: ClaimData) -> Measurement:
     touched = [len({service, *ids(names)}) for service, names in pairs]
     touched_n = Series(touched, named.index, dtype="Int64").reindex(table.index)
     alone = touched_n.le(1).mask(table["side"].isna())
-    measured = share(tally(table["platform"], alone), level=data.level)
-    gap = "no incident in containers was seen so far: keep counting"
-    looked = len(data.exposure.watched) > 0 and CONTAINER in set(data.side)
-    return seen(measured, gap, looked=looked)
+    return seen(
+        _of_incidents(data, tally(table["platform"], alone)),
+        "no incident in containers was seen so far: keep counting",
+        looked=bool(data.exposure.watched) and CONTAINER in set(data.side),
+    )
 
 
 def replaced_in_time(data: ClaimData) -> Measurement:
@@ -475,24 +486,24 @@ def _within(
     return n, days_in(spans)
 
 
-MEASURES = {
-    "C1": forced_upgrades,
-    "C2": broken_services,
-    "C3": failed_upgrades,
-    "C4": kept_images,
-    "C5": troubled_hosts,
-    "C6": package_incidents,
-    "C7": failed_pulls,
-    "C8": core_in_containers,
-    "C9": stores_in_containers,
-    "C10": contained_incidents,
-    "C11": replaced_in_time,
-    "C12": orchestrated,
-    "C13": many_at_once,
-    "C14": less_stable,
-    "C15": depends_on_who_asks,
-    "C16": held_back,
-}
+MEASURES = (  # of C1, C2 …
+    forced_upgrades,
+    broken_services,
+    failed_upgrades,
+    kept_images,
+    troubled_hosts,
+    package_incidents,
+    failed_pulls,
+    core_in_containers,
+    stores_in_containers,
+    contained_incidents,
+    replaced_in_time,
+    orchestrated,
+    many_at_once,
+    less_stable,
+    depends_on_who_asks,
+    held_back,
+)
 # claims whose rows begin with the platform that they are about, and what each row adds to
 BY_ROW: dict[str, Callable[..., Measurement]] = {
     "C1": mean,
