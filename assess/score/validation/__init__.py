@@ -201,11 +201,9 @@ def verdicts(
     over what the policy says, ``verdict``.
     """
     names = ["rule", "left_out", "brier", *with_ends("gain"), "verdict"]
-    gains = comparisons[comparisons["measure"] == "brier"]
-    gains = gains[gains["rule"].eq(LEARNED)]
-    gains = gains[gains["baseline"].str.startswith(SHOWN)]
+    asked = "measure == 'brier' and rule == @LEARNED and baseline.str.startswith(@SHOWN)"
     rows = []
-    for gain in gains.itertuples():
+    for gain in comparisons.query(asked, engine="python").itertuples():
         ends = (gain.gain, gain.gain_lo, gain.gain_hi)
         text = verdict(gain.left_out, ends, judged_n, failures_n)
         base = skills.loc[skills["rule"] == SHOWN, "brier"].iloc[0]
@@ -220,11 +218,8 @@ def verdict(
     left_out: str, gain: tuple[float, float, float], judged_n: int, failures_n: int
 ) -> str:
     """Return a sentence on whether learned probabilities predict better than the policy's."""
-    if failures_n < 2:
-        return (
-            "Too few failures are recorded to judge learned probabilities: "
-            "at least two are needed."
-        )
+    if np.isnan(gain[1]):
+        return "Too few elements failed to judge learned probabilities."
     others = "all others" if EVENT in left_out else "those of other elements"
     many = f"{failures_n} failures"
     if judged_n < failures_n:
@@ -322,14 +317,12 @@ def measures(
     both = by_element[["observed", "predicted"]].sum().to_numpy("float64")
     ratio = (np.nan, np.nan, np.nan)
     if both[:, 1].sum():
-        shape = (skill.RESAMPLES, len(both))
+        shape = (skill.resamples(len(both), level), len(both))
         drawn = np.random.default_rng(seed).integers(0, len(both), shape)
         observed, predicted = both[drawn].sum(axis=1).T
         shares = observed[predicted > 0] / predicted[predicted > 0]
         point = both[:, 0].sum() / both[:, 1].sum()
-        # of one element all resamples are alike: nothing tells how far the ratio is off
-        ends = middle(shares, level) if len(both) > 1 else (np.nan, np.nan)
-        ratio = (point, *ends)
+        ratio = (point, *middle(shares, level))
     rows = [("observed share over predicted share", *ratio, len(calibration))]
 
     def add(measure: str, holds: Series) -> None:

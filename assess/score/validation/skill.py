@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from assess.score import Booleans, Floats, Integers, frozen
 from assess.score.result import with_ends
@@ -90,8 +90,8 @@ def scores(judged: Judged) -> DataFrame:
             p, down = part.of(rule)
             brier, surprise = losses(p, down)
             row[f"average_precision{suffix}"] = average_precision(p, down)
-            row[f"brier{suffix}"] = brier.mean() if len(p) else np.nan
-            row[f"log_loss{suffix}"] = surprise.mean() if len(p) else np.nan
+            row[f"brier{suffix}"] = Series(brier).mean()
+            row[f"log_loss{suffix}"] = Series(surprise).mean()
         rows.append(row)
     return DataFrame(rows)
 
@@ -166,7 +166,7 @@ def compare(
     ``average_precision``, ``precision`` at the recall of `REACH` with the threshold chosen anew in
     each resample, ``brier`` and ``log_loss``; a gain is good in each of them.
     """
-    weights = _weights(judged, seed)
+    weights = _weights(judged, seed, level)
     goal = _Counts.of(judged, REACH, weights).right
     predicted = judged.rules[REACH][judged.pair] > 0
     found = goal[:, 0] if predicted.any() else np.zeros(len(weights))
@@ -182,15 +182,22 @@ def compare(
     return DataFrame(rows, columns=names)
 
 
-def _weights(judged: Judged, seed: int) -> Floats:
+def _weights(judged: Judged, seed: int, level: float) -> Floats:
     """Return the weight of each element by resample; the first row is the original sample."""
     n = judged.element.max(initial=-1) + 1
-    rng = np.random.default_rng(seed)
-    if not n:
-        return np.ones((2, 0))
+    original = np.ones((1, n))
+    times = resamples(n, level)
+    if not times:
+        return original
     # elements are drawn, not pairs: pairs of one element are not independent
-    drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    return np.vstack([np.ones((1, n)), drawn]).astype("float64")
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), times)
+    return np.vstack([original, drawn])
+
+
+def resamples(elements_n: int, level: float) -> int:
+    """Return how many resamples tell an interval; none where the elements are too few."""
+    # so often all of them lie on one side of the middle by luck, and so does the interval
+    return RESAMPLES if 2.0 ** (1 - elements_n) <= 1 - level else 0
 
 
 def _measures(
@@ -217,7 +224,7 @@ def precision(judged: Judged, *, seed: int, level: float) -> DataFrame:
     Columns ``rule, threshold, precision, precision_lo, precision_hi, recall, said_n, fell_n``. The
     threshold of a rule that says yes or no is NA; the other is the highest one that finds as many.
     """
-    weights = _weights(judged, seed)
+    weights = _weights(judged, seed, level)
     p, down = judged.of(REACH)
     goal = ((p > 0) & down).sum()
     found = partial(_found, judged, weights, level)
@@ -252,7 +259,7 @@ def _found(
     shares = right / np.maximum(every, 1)
     fell_n = judged.down.sum()
     point = shares[0] if every[0] else np.nan
-    lo, hi = middle(shares[1:], level) if n else (np.nan, np.nan)
+    lo, hi = middle(shares[1:], level)
     recall = right[0] / fell_n if fell_n else np.nan
     return point, lo, hi, recall, int(every[0]), fell_n
 

@@ -28,7 +28,7 @@ def judged(seed=1, *, failures=8, services=12):
     itself = np.zeros(chance.shape, bool)
     itself[np.arange(failures), np.arange(failures)] = True
     rules = {REACH: np.ones(chance.shape), RULE: np.round(chance, 1)}
-    element = np.arange(failures) % 4
+    element = np.arange(failures) % 6
     return Judged(np.ones(chance.shape, bool), down | itself, itself, element, rules)
 
 
@@ -68,7 +68,7 @@ def test_a_bootstrap_is_that_of_whole_elements():
     p, down = case.rules[RULE], case.down
     want = average_precision(p.ravel(), down.ravel()) - down.mean()
     assert table.loc["average_precision", "gain"] == pytest.approx(want)
-    n = 4
+    n = 6
     drawn = np.random.default_rng(3).multinomial(n, np.full(n, 1 / n), 1000)
     gains = []
     for times in drawn:

@@ -192,13 +192,36 @@ def test_the_verdict_is_honest():
     def said(*gain):
         return verdict("event left out", gain, 9, 9)
 
-    assert "Too few failures" in verdict("event left out", (1, 1, 1), 1, 1)
+    assert "Too few elements" in said(0.03, np.nan, np.nan)
     assert "did better" in said(0.03, 0.01, 0.05)
     unsure = said(0.03, -0.01, 0.05)
     worse = said(-0.03, -0.05, -0.01)
     assert "not shown to be better" in unsure
     assert "did worse" in worse
     assert all("They do not help on this fleet yet." in text for text in (unsure, worse))
+
+
+@pytest.mark.parametrize(("failed_n", "are_few"), [(1, True), (4, True), (5, False)])
+def test_failures_of_few_elements_prove_nothing(failed_n, are_few):
+    names = ["a", "b", "c", *[f"s{i}" for i in range(failed_n)]]
+    pairs = [(caller, callee) for caller in "abc" for callee in names[3:]]
+    calls = pd.DataFrame(pairs, columns=["src_id", "dst_id"])
+    failed = [*names[3:], *names[3:]]
+    experiments = pd.DataFrame({"experiment_id": range(2 * failed_n), "element": failed})
+    experiments["started_at"] = pd.date_range("2026-01-01", periods=2 * failed_n)
+    frames = {
+        "services": pd.DataFrame({"service_id": names}),
+        "dependencies": calls.assign(kind="call", evidence="x"),
+        "experiments": experiments.assign(element_kind="service", affected_services="a"),
+    }
+    inventory = from_frames(frames, snapshot_at="2026-09-30")
+    found = score_blast_radius(inventory, POLICY, detail=False).details
+    ends = ["gain_lo", "gain_hi"]
+    assert found["comparisons"][ends].isna().all(axis=None) == are_few
+    assert found["precision"]["precision_lo"].isna().all() == are_few
+    assert found["calibration_measures"]["lo"].isna().iloc[0] == are_few
+    said = found["learned_judged"]["verdict"]
+    assert said.str.startswith("Too few elements").all() == are_few
 
 
 def test_what_is_in_sample_says_so():
