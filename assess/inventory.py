@@ -80,11 +80,10 @@ class Inventory:
     def unheard(self) -> DataFrame:
         """Calls to what was asked and answered none of them, such as one host of many."""
         calls = self["coverage"]
-        source = calls["source"]
         status = calls["status"]
-        is_heard = status.isin(ANSWERED).groupby([source, calls["scope"]])
+        is_heard = status.isin(ANSWERED).groupby([calls["source"], calls["scope"]])
         # what was carried forward to this snapshot had been answered
-        is_carried = status.eq("stale").groupby(source)
+        is_carried = status.eq("stale").groupby(calls["source"])
         is_closed = is_heard.transform("any") | is_carried.transform("any")
         return calls[status.ne("not_configured") & ~is_closed]
 

@@ -143,11 +143,9 @@ class Assessment:
     @cached_property
     def backtest(self) -> Backtest:
         """Forecasts of the earlier snapshot, checked against what happened until this one."""
+        readiness = self.earlier.readiness if self.earlier else None
         return backtest(
-            self.inventory,
-            self.policy,
-            previous=self.previous,
-            readiness=self.earlier.readiness if self.earlier else None,
+            self.inventory, self.policy, previous=self.previous, readiness=readiness
         )
 
     def take(self, scores: Mapping[str, Result | None]) -> Self:
@@ -194,8 +192,7 @@ class Assessment:
         if name == "dimensions":
             return table.merge(result.contributions.drop(columns="point"), how="left")
         if name == "atoms":
-            ranks = {state: rank for rank, state in enumerate(OPEN)}
-            order = table["state"].astype("str").map(ranks)
+            order = table["state"].astype("str").map({s: n for n, s in enumerate(OPEN)})
             opened = table.assign(order=order).dropna(subset="order")
             return opened.sort_values(["order", "check"])
         return table

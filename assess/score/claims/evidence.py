@@ -130,8 +130,7 @@ def forced_upgrades(data: ClaimData) -> Measurement:
         rows.append((product or UNKNOWN, line or UNKNOWN, *rate))
     columns = ["engine", "line", "point", "lo", "hi"]
     counts = DataFrame(rows, columns=columns).groupby(columns).size()
-    table = counts.reset_index(name="n")
-    table = table[["engine", "line", "n", "point", "lo", "hi"]]
+    table = counts.reset_index(name="n")[["engine", "line", "n", "point", "lo", "hi"]]
     # a provider may patch a host whose engine nobody saw: then it does not count
     apart = mean(table[table["engine"].ne(UNKNOWN)], level=data.level)
     measured = mean(table, level=data.level)
@@ -181,19 +180,16 @@ def failed_upgrades(data: ClaimData) -> Measurement:
     tallies = pace.upgrade_failures(past, data.policy, broke)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     tallies = dict(sorted(tallies.items()))
-    by_line = np.reshape([*tallies.values()], (-1, 3))
-    known = by_line.sum(axis=0)
+    known = np.reshape([*tallies.values()], (-1, 3)).sum(axis=0)
     n, k, most = np.subtract(whole, known).astype(int)
     if n:
         tallies["unknown"] = (n, k, most)
     rows = [(line, k, n - most, most - k) for line, (n, k, most) in tallies.items()]
     table = DataFrame(rows, columns=["group", "yes", "no", "unknown"])
     table = table.assign(found=float(data.settings["breaks_found"]))
-    return seen(
-        share(table, level=data.level),
-        "no upgrade was seen so far: how they go shows once there are some",
-        looked=data.inventory.has("activities", "incidents"),
-    )
+    looked = data.inventory.has("activities", "incidents")
+    gap = "no upgrade was seen so far: how they go shows once there are some"
+    return seen(share(table, level=data.level), gap, looked=looked)
 
 
 def kept_images(data: ClaimData) -> Measurement:
@@ -272,15 +268,8 @@ def package_incidents(data: ClaimData) -> Measurement:
     incidents = data.exposure.incidents
     cause = incidents["cause"].mask(incidents["cause"].eq("unknown"))
     hit = cause.eq("package-repo").astype("boolean").mask(cause.isna())
-    return _of_incidents(data, tally(incidents["side"], hit))
-
-
-def _of_incidents(data: ClaimData, table: DataFrame) -> Measurement:
-    """Measure a share of incidents, of which any may be missing where nobody says who watched."""
-    measured = share(table, level=data.level)
-    if data.exposure.is_covered:
-        return measured
-    return measured._replace(interval=measured.interval._replace(lo=0.0, hi=1.0))
+    is_whole = data.exposure.is_covered
+    return share(tally(incidents["side"], hit), level=data.level, is_whole=is_whole)
 
 
 def _found(pattern: Linear, texts: Series) -> Series:
@@ -362,11 +351,12 @@ def contained_incidents(data: ClaimData) -> Measurement:
     touched = [len({service, *ids(names)}) for service, names in pairs]
     touched_n = Series(touched, named.index, dtype="Int64").reindex(table.index)
     alone = touched_n.le(1).mask(table["side"].isna())
-    return seen(
-        _of_incidents(data, tally(table["platform"], alone)),
-        "no incident in containers was seen so far: keep counting",
-        looked=bool(data.exposure.watched) and CONTAINER in set(data.side),
-    )
+    is_whole = data.exposure.is_covered
+    counts = tally(table["platform"], alone)
+    measured = share(counts, level=data.level, is_whole=is_whole)
+    gap = "no incident in containers was seen so far: keep counting"
+    looked = bool(data.exposure.watched) and CONTAINER in set(data.side)
+    return seen(measured, gap, looked=looked)
 
 
 def replaced_in_time(data: ClaimData) -> Measurement:
@@ -454,10 +444,9 @@ def held_back(data: ClaimData) -> Measurement:
 
 def around_upgrades(data: ClaimData) -> DataFrame:
     """Count the incidents on hosts within some days before and after an engine upgrade."""
-    # One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents],
-    # ``days_after``, ``before`` [incidents], ``days_before`` [host-days that were
-    # watched], and the ``ratio`` of the two rates with ``ratio_lo, ratio_hi`` (NaN where
-    # there is no upper end).
+    # One row: ``tier`` (0, which `ratio_of` takes), ``after, before`` [incidents],
+    # ``days_after, days_before`` [host-days that were watched], and the ``ratio`` of the
+    # two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
     past = data.assessment.upgrades
     watched = data.exposure.watched
     moments = pace.incident_moments(past)
