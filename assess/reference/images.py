@@ -24,7 +24,7 @@ Change = Literal[
 # Numbers at the start, after what people put before them (v, stable-, ubi8-); a word behind is a
 # flavour. Before them another word may be that of another product, or of builds (edge-22.11.1).
 _TAG = re.compile(
-    r"(?:v|[a-z]{1,16}-v(?=\d{1,3}\.\d)|version-|release-|rel-|r|(?:stable|open|[a-z]{1,16}\d[\d.]{0,8})-(?=\d{1,3}\.\d))?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)"
+    r"(?:v|[a-z]{1,16}-v(?=\d{1,3}\.\d)|version-|release-|rel-|r|(?:stable|open|nginx|[a-z]{1,16}\d[\d.]{0,8})-(?=\d{1,3}\.\d))?(\d{1,9}(?:\.\d{1,9})*)(?=$|[-_.+a-zA-Z])(.*)"
 )
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _DAY = re.compile(r"(?:19|20)\d{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])")

@@ -40,6 +40,7 @@ from assess.reference.images import (
         ("20251110", None),
         ("edge-22.11.1", None),
         ("jdk-11.0.2", None),
+        ("nginx-0.49.3-rancher1", (0, 49, 3)),
         ("x86-64-1.2", None),
         ("ubi8-2026.09.30", None),
         ("latest", None),

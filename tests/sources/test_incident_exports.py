@@ -38,6 +38,15 @@ def read(tmp_path, text, **options):
     return {row["incident_id"]: row for row in batch.rows["incidents"]}, batch.coverage[0]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("line", ["", "sep={}\r\n", "\ufeffSEP={}\n"])
+def test_any_separator_is_found_also_where_excel_is_told_of_it(tmp_path, separator, line):
+    rows = ("id", "opened_at", "note"), ("I-1", "2026-02-03T14:05:00Z", "down")
+    table = "\n".join(separator.join(row) for row in rows)
+    incidents, row = read(tmp_path, line.format(separator) + table)
+    assert [*incidents] == ["I-1"] and row["status"] == "ok"
+
+
 def written(day: datetime, order: str, separator: str) -> str:
     parts = {"d": f"{day.day}", "m": f"{day.month:02}", "y": f"{day.year}"}
     return separator.join(parts[part] for part in order)

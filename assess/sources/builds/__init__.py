@@ -15,7 +15,7 @@ from assess.sources.csv_records import rows
 from assess.sources.dumps import each_dump, read_text
 from assess.sources.listing import labelled, names_of
 from assess.sources.redact import is_secret, keep_labels, kept_env, secret_names
-from assess.sources.settings import setting_text
+from assess.sources.settings import checked_by, setting_text
 from assess.sources.unit import runs_as_root, telemetry_names
 from assess.sources.values import first_known, joined
 
@@ -121,7 +121,8 @@ def _packages(stages: list[Stage], moved: list[str]) -> Row:
     """Return the package sources of the stages on one base; unknown if they add own lists."""
     texts = [text for stage in stages for text in stage.texts]
     is_hidden = any(stage.copies_sources for stage in stages)
-    done = [*moved, *named_by(texts), *done_by(texts, "setting")]
+    checks = checked_by([stages[-1].health])
+    done = [*moved, *named_by(texts), *done_by(texts, "setting"), *checks]
     return {
         "package_tools": joined(done_by(texts, "tool")) or "none",  # of its distribution
         "package_sources": joined([sources_of(texts), UNREAD * is_hidden]),
@@ -142,21 +143,20 @@ def _copied(build: Build) -> list[str]:
     """Return the images that stages copy or mount from, those of other stages left out."""
     own = {stage.name.lower() for stage in build.stages}
     own |= {str(number) for number in range(len(build.stages))}
-    found = [image for stage in build.stages for image in stage.copied_from]
-    known = {SCRATCH, *(stage.base for stage in build.stages)}
-    images = [image for image in dict.fromkeys(found) if image not in known]
-    return [i for i in images if i.lower() not in own and parse_image(i).repository]
+    found = dict.fromkeys(image for stage in build.stages for image in stage.copied_from)
+    known = {SCRATCH, *own, *(stage.base for stage in build.stages)}
+    return [i for i in found if not known & {i, i.lower()} and parse_image(i).repository]
 
 
 def service_row(build: Build, names: Names) -> Row:
     """Return facts of the service in its build: a health check, and secrets left in the image."""
     # Without them the answer is unknown: the platform that runs the image may add them.
     chain = build.chain(build.stages[-1])
-    checked = first_known(*(stage.health_checked for stage in chain))
+    check = first_known(*(stage.health or None for stage in chain)) or "NONE"
     has_secret = any(is_secret(*pair) for pair in build.settings)
     return {
         "names": names,
-        "health_checked": checked or None,
+        "health_checked": check.upper() != "NONE" or None,
         "secrets_in_image": has_secret or None,
     }
 

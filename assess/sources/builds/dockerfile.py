@@ -47,7 +47,7 @@ class Stage:
     labels: Variables = field(default_factory=dict)
     user: str | None = None
     command: str = ""  # what starts
-    health_checked: bool | None = None
+    health: str = ""  # what checks it
     copies_sources: bool = False  # whether it brings lists of package sources of its own
 
 
@@ -168,7 +168,7 @@ def _read_instruction(build: Build, outside: Variables, found: Instruction) -> N
         case "CMD" | "ENTRYPOINT":
             stage.command += _shown(found.text, stage).translate(_LISTED)
         case "HEALTHCHECK":
-            stage.health_checked = not found.text.upper().startswith("NONE")
+            stage.health = found.text.translate(_LISTED)
         case "RUN":
             mounted = [v for n, v in found.flags if n == "mount"]
             stage.copied_from += [m for v in mounted for m in _MOUNTED.findall(v)]
@@ -194,8 +194,8 @@ def _stage(build: Build, outside: Variables, found: Instruction) -> Stage:
     if len(build.stages) == MAX_STAGES:
         raise TooManyStagesError(f"it has more stages than the limit of {MAX_STAGES}")
     base = expand(words[0], outside)
-    is_named = len(words) > 2 and words[1].upper() == "AS"
-    name = words[2] if is_named else str(len(build.stages))
+    # FROM base AS name
+    name = words[2] if len(words) > 2 else str(len(build.stages))
     named = [stage for stage in build.stages if stage.name.lower() == base.lower()]
     inherited = dict(named[0].variables) if named else {}
     known = None if _UNKNOWN in base else base

@@ -151,6 +151,28 @@ def test_a_day_before_the_archive_closed_nothing_breaks(broken):
         ),
         ("FROM alpine:3.20\nRUN apk add dnsmasq", "alpine:3.21", set()),
         (
+            "FROM mariadb:10.11\nHEALTHCHECK CMD mysqladmin ping",
+            "mariadb:11",
+            {"MARIADB-11-names"},
+        ),
+        (
+            'FROM mariadb:10.11\nHEALTHCHECK --interval=9s CMD ["/usr/bin/mysqladmin", "ping"]',
+            "mariadb:11",
+            {"MARIADB-11-names"},
+        ),
+        ("FROM mariadb:10.11\nHEALTHCHECK NONE", "mariadb:11", set()),
+        (
+            "FROM rabbitmq:4.2\n"
+            "RUN rabbitmq-plugins enable --offline rabbitmq_delayed_message_exchange",
+            "rabbitmq:4.3",
+            {"RABBITMQ-4.3-plugin"},
+        ),
+        (
+            "FROM rabbitmq:4.2\nRUN rabbitmq-plugins enable rabbitmq_shovel",
+            "rabbitmq:4.3",
+            set(),
+        ),
+        (
             "FROM mcr.microsoft.com/dotnet/sdk:9.0-bookworm-slim",
             "dotnet/sdk:10.0",
             {"DOTNET-10-debian"},

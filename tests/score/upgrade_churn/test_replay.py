@@ -31,6 +31,7 @@ FIRST = (
 )
 OPEN = ("client API", "runtime")
 UNFORESEEN = "unforeseen"  # the cause of a break that no rule knows
+UNTOLD = "open fact"  # no source tells what decides: `may` is the most that can be said
 SOCKET = {"yes": True, "no": False, "": None}
 FRAMES = ("services", "hosts", "engines", "workloads", "images", "objects", "mounts")
 COLUMNS = [
@@ -178,7 +179,9 @@ def test_what_broke_is_named_for_the_right_cause(judged):
     broke = judged[judged["broke"] != ""]
     missed = broke[~broke["right"]]
     assert len(missed) <= 0.05 * len(broke), missed[["case", "workload"]]
-    assert broke["will"].mean() >= 0.73
+    is_open = broke["class"].eq(UNTOLD)
+    assert broke.loc[is_open, ["may", "right"]].all(axis=None)
+    assert broke.loc[~is_open, "will"].mean() >= 0.73
     first = broke[broke["class"].isin(FIRST)]
     assert first["will"].mean() >= 0.8
     decided = first[~first["class"].isin(OPEN)]
