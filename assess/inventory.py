@@ -77,14 +77,22 @@ class Inventory:
         return replace(self, tables={**self.tables, "workloads": kept})
 
     @cached_property
+    def unheard(self) -> DataFrame:
+        """Calls to what was asked and answered none of them, such as one host of many."""
+        calls = self["coverage"]
+        status = calls["status"]
+        is_heard = status.isin(ANSWERED).groupby([calls["source"], calls["scope"]])
+        # what was carried forward to this snapshot had been answered
+        is_carried = status.eq("stale").groupby(calls["source"])
+        is_closed = is_heard.transform("any") | is_carried.transform("any")
+        return calls[status.ne("not_configured") & ~is_closed]
+
+    @cached_property
     def silent(self) -> frozenset[str]:
         """Sources that were asked and answered no call: what they do not list is unknown."""
         calls = self["coverage"]
-        # what was carried forward to this snapshot had been answered
-        is_answered = calls["status"].isin([*ANSWERED, "stale"])
-        is_asked = calls["status"].ne("not_configured")
-        sources = calls["source"]
-        return frozenset(sources[is_asked]).difference(sources[is_answered])
+        answered = calls["source"][calls["status"].isin(ANSWERED)]
+        return frozenset(self.unheard["source"]).difference(answered)
 
     @property
     def by_service(self) -> DataFrame:

@@ -234,7 +234,7 @@ def test_scores_by_blocks_of_services_are_the_same_everywhere(fleet, hands, monk
     monkeypatch.setattr(evidence, "BLOCK", 15)
     monkeypatch.setattr(breaking, "BLOCK", 20)
     told = set()
-    again = Assessment(fleet.inventory, fleet.policy, given=given)
+    again = Assessment(fleet.inventory, fleet.policy).take(given)
     with working(**hands, tell=lambda what, done, total: told.add((what, done, total))):
         shared = [getattr(again, name) for name in names]
     for one, other in zip(alone, shared, strict=True):

@@ -1,4 +1,5 @@
 import inspect
+import io
 import re
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import font_manager
 
-from assess import figures, from_frames, load_policy
+from assess import figures, from_frames, load_policy, score_readiness
 from assess.score.result import Provenance, Result
 
 POLICY = load_policy()
@@ -592,3 +594,35 @@ def test_a_label_nobody_knows_is_unknown(label, word):
 def test_one_candidate_is_one(what_next):
     one = replace(what_next, frame=what_next.frame.head(1))
     assert "n = 1 candidate\n" in figures.what_next(one).get_xlabel()
+
+
+def drawn_with(fonts, monkeypatch, name):
+    """Draw a service of a name with fonts; return the figure, its warnings and its SVG."""
+    styles = sys.modules["assess.figures.style"]
+    settings = {**styles._settings(), "font.family": fonts}
+    monkeypatch.setattr(styles, "_settings", lambda: settings)
+    services = pd.DataFrame({"service_id": [name], "platform": ["host"]})
+    inventory = from_frames({"services": services}, snapshot_at="2026-09-30")
+    ax = score_readiness(inventory, POLICY).plot()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ax.figure.savefig(io.BytesIO(), format="png")
+    missing = [w for w in told if "Glyph" in str(w.message)]
+    return missing, figures.svg(ax)
+
+
+def test_what_the_first_font_lacks_another_one_draws(monkeypatch):
+    name = "\u02ef"  # is in the serifs alone
+    missing, plain = drawn_with(["DejaVu Sans"], monkeypatch, name)
+    assert missing
+    missing, both = drawn_with(["DejaVu Sans", "DejaVu Serif"], monkeypatch, name)
+    assert not missing
+    assert "DejaVu Serif" not in plain + both
+
+
+def test_only_fonts_of_this_machine_are_asked_for(monkeypatch):
+    here = [*font_manager.get_font_names(), "Noto Sans CJK SC"]
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: here)
+    fonts = sys.modules["assess.figures.style"]._settings.__wrapped__()["font.family"]
+    assert fonts[:2] == ["DejaVu Sans", "Noto Sans CJK SC"]
+    assert {*fonts} <= {*here}

@@ -324,8 +324,8 @@ def check(
     """List the services that break a limit, and exit with 3 if there are any.
 
     Unknown readiness counts as below the limit. A gate is open if it fails or if its state is
-    unknown; a waived gate is closed. Without --service, a source that lists services and answered
-    no call breaks every limit: nobody knows what runs there.
+    unknown; a waived gate is closed. Without --service, a host or platform of which a source that
+    lists services got no answer breaks every limit: nobody knows what runs there.
     """
     from pandas import DataFrame
 
@@ -385,12 +385,13 @@ def _unlisted(
 
     kinds = source_types().items()
     listing = [name for name, kind in kinds if {"services", "workloads"} <= {*kind.fills}]
-    unheard = sorted(inventory.silent.intersection(listing))
-    why = (
-        f"no call was answered by {sentence_list(unheard)}: nobody knows what runs there"
-    )
+    calls = inventory.unheard
+    calls = calls[calls["source"].isin(listing)]
+    unheard = (calls["source"] + " " + calls["scope"]).unique()
+    named = sentence_list(unheard, most=NAMED)
+    why = f"no call was answered by {named}: nobody knows what runs there"
     for name, wanted in limits.items():
-        if unheard and wanted is not None:
+        if len(unheard) and wanted is not None:
             yield name, wanted, None, None, why
 
 

@@ -86,7 +86,7 @@ def blast_radius(
         xlabel=IMPACT,
         noun="elements",
         limits=_scale(table),
-        empty="This snapshot holds no element that could fail.",
+        empty="This snapshot names no element beside services.",
     )
 
 

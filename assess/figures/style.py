@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import warnings
@@ -111,10 +112,13 @@ def band_of(label: object) -> Band:
 @cache
 def _settings() -> dict[Any, Any]:
     """Return the settings of `assess.mplstyle`, with the colours."""
-    from matplotlib import rc_params_from_file
+    from matplotlib import font_manager, rc_params_from_file
 
     file = Path(__file__).with_name("assess.mplstyle")
-    return {**rc_params_from_file(file, use_default_template=False), **_COLOURED}
+    settings = rc_params_from_file(file, use_default_template=False)
+    # matplotlib warns of each font that is not here
+    fonts = [f for f in settings["font.family"] if f in font_manager.get_font_names()]
+    return {**settings, "font.family": fonts, **_COLOURED}
 
 
 @contextmanager
@@ -157,9 +161,9 @@ def notebook_style() -> None:
     # Load the backend now. Inside `style`, its interactive mode would be undone on the way
     # out, and the notebook would show the first figure only.
     plt.switch_backend(mpl.get_backend())
-    pd.set_option("display.precision", 2)
-    pd.set_option("display.max_rows", 20)
-    pd.set_option("display.max_colwidth", 40)
+    pd.set_option(
+        "display.precision", 2, "display.max_rows", 20, "display.max_colwidth", 40
+    )
     plt.rcParams.update({**_settings(), "savefig.format": "png"})
     # a table beside each figure has the names that no font here can draw
     warnings.filterwarnings("ignore", message=_GLYPH)
@@ -186,8 +190,6 @@ def _print_table(table: object, printer: Any, _: bool) -> None:
 
 def _small_png(figure: Figure) -> tuple[bytes, Any]:
     """Return a figure as a small PNG, with the alternative text of its image."""
-    import io
-
     from PIL import Image
 
     drawn = io.BytesIO()
@@ -275,8 +277,6 @@ def svg(ax: Axes) -> str:
     ValueError
         If the axes belong to no figure.
     """
-    import io
-
     import matplotlib.pyplot as plt
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -319,6 +319,9 @@ _INVISIBLE_DIGITS = re.compile(r"(\.\d\d)\d+")
 # Names that nothing refers to, and groups that draw nothing.
 _NAMES = re.compile(r'(?<=<g) id="[a-z0-9_.]+_\d+"(?=/?>)')
 _EMPTY = re.compile(r"<g/>\n")
+_NEEDLESS = re.compile(
+    r"(?s)<metadata>.*?</metadata>|<!DOCTYPE[^>]*>| transform=.rotate\(-?0 [^)]*\).|(?<=\n) +"
+)
 _GROUP = re.compile(r"(<g\b[^>]*(?<!/)>|</g>)\n?")
 _STYLE = re.compile(r' style="([^"]*)"')
 _LINES = re.compile(r' ?\n(?=[A-Za-z"][^<>]*>)')  # within the data of a path
@@ -326,11 +329,7 @@ _LINES = re.compile(r' ?\n(?=[A-Za-z"][^<>]*>)')  # within the data of a path
 
 def _themed(document: str) -> str:
     """Add the fonts and dark colours of the page to an SVG, and drop needless markup."""
-    document = re.sub(
-        r"<metadata>.*?</metadata>|<!DOCTYPE[^>]*>", "", document, flags=re.DOTALL
-    )
-    document = re.sub(r' transform="rotate\(-?0 [^)]*\)"|(?<=\n) +', "", document)
-    document = document.replace(" font-family: 'DejaVu Sans';", "")
+    document = _NEEDLESS.sub("", document)
     document = _ungrouped(_EMPTY.sub("", _NAMES.sub("", document)))
     document = re.sub(
         r"<[^>]+>",
@@ -361,7 +360,8 @@ def _ungrouped(document: str) -> str:
 
 def _named(style: str, names: dict[str, str]) -> str:
     """Return a class instead of a style, which a figure repeats hundreds of times."""
-    short = style.replace(": ", ":").replace("; ", ";")
+    # the page has fonts of its own
+    short = re.sub(" font-family: [^;]*;|(?<=[:;]) ", "", style)
     return f' class="{names.setdefault(short, f"s{len(names)}")}"'
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from assess.errors import counted
 from assess.figures import band_of
 from assess.frames import Row
 from assess.report.model import (
@@ -50,9 +51,8 @@ def cards(scores: Assessment) -> Section:
             f" The page has cards of the first {MOST} of {len(services)} services; the explorer "
             "finds every service, and tables/ranking-table.csv lists them all."
         )
-    deck = (
-        f"Cards of {len(made)} services: gates, checks, and what would change the label"
-    )
+    many = counted(len(made), "service")
+    deck = f"Cards of {many}: gates, checks, and what would change the label"
     parts: list[Part] = [picture_of("readiness", scores), *made]
     return Section("services", "Readiness by service", [text], parts, deck=deck)
 
@@ -66,6 +66,10 @@ def card(row: Row, scores: Assessment, *, is_full: bool = True) -> Card:
     if is_full:
         reason, _, *others = facts(row, scores)
         barred, passed = _gates(service_id, scores)
+        others += [
+            f"With {' and '.join(flip['checks'])} fixed, it is {flip['label']}."
+            for flip in scores.rows_of("flips", service_id)
+        ]
         sentences = others if barred else [reason, *others]
         lists = {
             "": [Item(sentence) for sentence in sentences],
@@ -126,7 +130,6 @@ def _checks(service_id: str, scores: Assessment) -> dict[str, list[Item]]:
 
 def facts(row: Row, scores: Assessment) -> list[str]:
     """Describe the scores of a service in sentences."""
-    service_id = row["service_id"]
     settings = scores.policy["what_next"]
     sentences = [
         _reason(row, scores),
@@ -137,17 +140,13 @@ def facts(row: Row, scores: Assessment) -> list[str]:
             f"In the top {scores.what_next.k} in {in_words(row, 'p_top')} of weightings (worst "
             f"case), {in_words(row, 'p_top_neutral')} (neutral case)."
         )
-    sentences += [
+    return [
+        *sentences,
         f"A failure takes down {in_words(row, 'blast_impact')} of the fleet's criticality. "
         f"Single points of failure seen: {in_words(row, 'blast_exposure_n')} "
         f"(at most {in_words(row, 'blast_exposure_hi')}).",
         f"Upgrades cost {in_words(row, 'churn_hours_per_year')} hours per year.",
     ]
-    flips = scores.rows_of("flips", service_id)
-    if flips:
-        ways = [" and ".join(map(str, flip["checks"])) for flip in flips]
-        sentences.append(f"To reach the threshold: {'; or '.join(ways)}.")
-    return sentences
 
 
 def _reason(row: Row, scores: Assessment) -> str:

@@ -207,7 +207,7 @@ def _context(row: Row, scores: Assessment) -> list[str]:
     missing = [name for name in names if is_unknown(row[name])]
     parts = [f"Service: {', '.join(known)}."] if known else []
     parts += [f"Not known of it: {sentence_list(missing)}."] if missing else []
-    return [" ".join(parts), *cards.facts(row, scores)[1:5]]
+    return [" ".join(parts), *cards.facts(row, scores)[1:]]
 
 
 def _drivers(row: Row, scores: Assessment) -> list[str]:
@@ -416,7 +416,7 @@ def _changes(
         steps = " ".join(
             f"{checks.get(check, check)} ({check})" for check in flip["checks"]
         )
-        lines.append(f"Sufficient together: {steps}")
+        lines.append(f"Leads to {flip['label']}: {steps}")
     return lines
 
 

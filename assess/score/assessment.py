@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field, replace
 from functools import cached_property
-from typing import Any
+from typing import Self
 
 from pandas import DataFrame
 
@@ -47,8 +47,7 @@ class Assessment:
 
     ``history``: upgrades that the snapshots before show. ``earlier``: the assessment of an earlier
     snapshot; claims read what has moved since, the back-test its forecasts. ``asked``: elements, by
-    kind and name, whose failure is simulated however little they lose. ``given``: scores of the
-    same inventory that are there already, by the name of the property.
+    kind and name, whose failure is simulated however little they lose.
     """
 
     inventory: Inventory
@@ -56,7 +55,6 @@ class Assessment:
     history: History | None = None
     earlier: Assessment | None = None
     asked: tuple[tuple[str, str], ...] = ()
-    given: Mapping[str, Result | None] = field(default_factory=dict)
     # by table and service, as they are asked for
     _rows: dict[str, dict[str, list[Row]]] = field(default_factory=dict, init=False)
 
@@ -101,22 +99,17 @@ class Assessment:
     @cached_property
     def readiness(self) -> Result:
         """Readiness of every service."""
-        given = self.given.get("readiness")
-        return given or readiness_of(self.evidence, self.inventory.running, self.policy)
+        return readiness_of(self.evidence, self.inventory.running, self.policy)
 
     @cached_property
     def blast_radius(self) -> BlastRadius:
         """Blast radius of every element."""
-        given: Any = self.given.get("blast_radius")
-        return given or score_blast_radius(self.inventory, self.policy, asked=self.asked)
+        return score_blast_radius(self.inventory, self.policy, asked=self.asked)
 
     @cached_property
     def upgrade_churn(self) -> Result:
         """Upgrade churn of every service."""
-        given = self.given.get("upgrade_churn")
-        return given or score_upgrade_churn(
-            self.inventory, self.policy, history=self.upgrades
-        )
+        return score_upgrade_churn(self.inventory, self.policy, history=self.upgrades)
 
     def heading(self, target: str = "", by: str = "") -> Assessment:
         """Return the same assessment with upgrade churn up to another target or day."""
@@ -125,7 +118,7 @@ class Assessment:
         churn = score_upgrade_churn(
             self.inventory, self.policy, target=target, by=by, history=self.upgrades
         )
-        return replace(self, given={**self.given, "upgrade_churn": churn})
+        return replace(self).take({"upgrade_churn": churn})
 
     @cached_property
     def what_next(self) -> WhatNext:
@@ -155,9 +148,11 @@ class Assessment:
             self.inventory, self.policy, previous=self.previous, readiness=readiness
         )
 
-    def take(self, scores: Mapping[str, Result]) -> None:
-        """Keep scores that another process computed, by the name of the property."""
-        vars(self).update(scores)  # where a cached property is kept
+    def take(self, scores: Mapping[str, Result | None]) -> Self:
+        """Keep scores that are there already, by the name of the property; return itself."""
+        known = {name: score for name, score in scores.items() if score}
+        vars(self).update(known)  # where a cached property is kept
+        return self
 
     def score(self, name: str) -> Result:
         """Return a score by its name in `SCORES` or `FLEET_SCORES`, with dashes or underscores."""
@@ -170,7 +165,7 @@ class Assessment:
     @property
     def results(self) -> dict[str, Result]:
         """The scores of each service, the ranking first, by name on the command line."""
-        names = ("what_next", *(name for name in SCORES if name != "what_next"))
+        names = sorted(SCORES, key="what_next".__ne__)
         return {name.replace("_", "-"): self.score(name) for name in names}
 
     @cached_property
@@ -197,8 +192,7 @@ class Assessment:
         if name == "dimensions":
             return table.merge(result.contributions.drop(columns="point"), how="left")
         if name == "atoms":
-            ranks = {state: rank for rank, state in enumerate(OPEN)}
-            order = table["state"].astype("str").map(ranks)
+            order = table["state"].astype("str").map({s: n for n, s in enumerate(OPEN)})
             opened = table.assign(order=order).dropna(subset="order")
             return opened.sort_values(["order", "check"])
         return table
@@ -261,7 +255,7 @@ def what_next(  # noqa: PLR0913 - what is known already need not be computed aga
     if target not in ("", STAY, policy["target"]["id"]):
         policy = policy.replace(target={"id": target})
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
-    return Assessment(inventory, policy, history, given=given).what_next
+    return Assessment(inventory, policy, history).take(given).what_next
 
 
 def score_targets(
@@ -299,7 +293,7 @@ def score_targets(
     'G6 secrets are baked into its image or configuration'
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
-    return Assessment(inventory, policy, given=given).targets
+    return Assessment(inventory, policy).take(given).targets
 
 
 def score_experiments(
@@ -345,7 +339,7 @@ def score_experiments(
     ('ext', 'ext:cards.bank.example')
     """
     given = {"readiness": readiness, "blast_radius": blast, "upgrade_churn": churn}
-    return Assessment(inventory, policy, given=given).experiments
+    return Assessment(inventory, policy).take(given).experiments
 
 
 def judge_claims(  # noqa: PLR0913 - what is known already need not be computed again
@@ -383,6 +377,6 @@ def judge_claims(  # noqa: PLR0913 - what is known already need not be computed 
     >>> claims.frame.loc["C9", ["text", "verdict"]].tolist()
     ['A database does not belong in a container', 'undecided']
     """
-    earlier = Assessment(previous, policy) if previous is not None else None
+    earlier = Assessment(previous, policy) if previous else None
     given = {"readiness": readiness, "upgrade_churn": churn}
-    return Assessment(inventory, policy, history, earlier, given=given).claims
+    return Assessment(inventory, policy, history, earlier).take(given).claims

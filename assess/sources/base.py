@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self, TypeVar
 from assess.config import packaged
 from assess.sources import csv_records
 from assess.sources.deadline import Deadline
-from assess.sources.failure import BUGS, HINTS, failure
+from assess.sources.failure import BUGS, HINTS, MORE_PAGES, failure
 from assess.sources.redact import strip_credentials
 from assess.sources.values import Texts, Words, as_list, number
 
@@ -206,6 +206,8 @@ class Call:
             self._derive("empty", self._empty_hint)
         else:
             row["status"] = "ok"
+        if self.has_answer and MORE_PAGES in str(row.get("hint")):
+            row["status"] = "partial"
 
     def _derive(self, status: str, hint: str | None) -> None:
         """Write a status derived from counts; its hint is removed when another part is read."""
@@ -462,8 +464,7 @@ class Source:
 
 def paths_of(options: Row) -> list[str]:
     """Return the paths of a ``[[source]]`` table; an empty list if any is not a text."""
-    path = options.get("path")
-    paths: list[Any] = path if isinstance(path, list) else [path]
+    paths = as_list(options, "path")
     return paths if all(path and isinstance(path, str) for path in paths) else []
 
 

@@ -19,6 +19,7 @@ from assess.reading import (
 
 Cells = dict[str, str]
 MAX_FIELD = 8 << 20  # characters of a cell: postmortems are long
+_SEPARATOR = re.compile(r"(?i)\Asep=.\r?\n")  # a line above the header, for Excel alone
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 
@@ -28,10 +29,10 @@ def read_records(data: bytes) -> tuple[list[str], list[Cells]]:
     If a header occurs twice, its first non-empty cell counts; other values of its cells
     are stored under the header with ``.1``, ``.2`` and so on.
     """
-    refuse_costly(data, b",;\t\n\r", CELL_COST)
-    text = _decoded(data).replace("\0", "")
+    refuse_costly(data, b",;\t|\n\r", CELL_COST)
+    text = _SEPARATOR.sub("", _decoded(data).replace("\0", ""))
     first = text.lstrip("\ufeff\r\n")[:MAX_FIELD].partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(",;\t|", key=first.count)
     csv.field_size_limit(MAX_FIELD)
     # `splitlines` would also cut at form feeds and U+2028 inside a cell
     lines = (line[0] for line in _LINE.finditer(text))
@@ -55,9 +56,8 @@ def _cells(row: list[str], places: dict[str, list[int]]) -> Cells:
     for name, columns in places.items():
         texts = [row[column].strip() for column in columns if column < len(row)]
         different = list(dict.fromkeys(filter(None, texts)))
-        cells[name] = different[0] if different else ""
-        for number, text in enumerate(different[1:], start=1):
-            cells[f"{name}.{number}"] = text
+        for number, text in enumerate(different or [""]):
+            cells[f"{name}.{number}" if number else name] = text
     return cells
 
 

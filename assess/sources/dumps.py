@@ -14,7 +14,7 @@ import yaml
 
 from assess.reading import read_limited, refuse_costly
 from assess.sources.base import Asked, Call, Row, paths_of
-from assess.sources.failure import HINTS, failure
+from assess.sources.failure import HINTS, MORE_PAGES, failure
 from assess.sources.values import picked
 
 try:
@@ -38,8 +38,7 @@ _DECODER = json.JSONDecoder()
 _GAP = re.compile(r"[\s,\[\]]*")
 _TEMPLATE_HINT = "this is a template: render it first, as with `helm template`"
 TEMPLATE = re.compile(r"\{\{-?\s*[.$\w]")  # has to be rendered first
-_MORE_PAGES = "it says that more pages follow: add them, or dump it without a limit"
-_NUMBER = re.compile(r"[0-9]+")  # of a page
+_NUMBER = re.compile(r"(?<!\d{4}-)(?<!\d)\d{1,3}(?!\d)")  # of a page, not of a date
 _DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)  # begins one, even within a text
 
 Files = list[tuple[str, Path]]  # each with its scope
@@ -295,7 +294,7 @@ def read_json(file: Path, row: Row) -> list[Any]:
     text = read_text(file, row)
     values = [] if text is None else decoded(text, row)
     if values and picked(values[-1], "page")["more"] and _is_last(file):
-        row |= {"status": "partial", "hint": _MORE_PAGES}
+        row["hint"] = MORE_PAGES
     return values
 
 

@@ -15,6 +15,7 @@ from assess.sources.values import Texts
 # Statuses by the codes of HTTP and the words of errors that stand for them; of a status
 # that several rows have, the last one has the general hint.
 _FAILURES = rows("failures")
+MORE_PAGES = "it says that more pages follow: add them, or dump it without a limit"
 HINTS = {row["status"]: row["hint"] for row in _FAILURES}
 _ANSWERS = {int(code): row for row in _FAILURES for code in row["codes"].split()}
 

@@ -75,7 +75,7 @@ class ListSource(Source):
         raise NotImplementedError
 
     def sort(self, document: Any) -> Sorted:
-        """Sort the contents of a dump by kind of list; nothing where they are not known."""
+        """Sort an object of a dump by kind of list; nothing where it is not known."""
         raise NotImplementedError
 
     def get_pages(self, web: Web, path: str, row: Row, size: int) -> Pages:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
+from assess.frames import Row
 from assess.inventory import LASTING
 from assess.linear import Linear
 from assess.sources.csv_records import rows
 from assess.sources.redact import strip_credentials
-from assess.sources.values import Texts, dicts, picked, text
+from assess.sources.values import Texts, by_name, dicts, picked, text
 
 NFS = "nfs:"
 # What a host has for itself: who mounts it watches or steers the host, and shares no data.
@@ -55,12 +56,15 @@ class Mount:
     size_bytes: int | None = None
 
 
-def volume_mounts(container: Any) -> Iterator[tuple[Mount, str]]:
-    """Yield the mounts of a container in the form of Kubernetes, each with its volume's name."""
+def volume_mounts(pod: Row, container: Any) -> Iterator[tuple[Mount, Row]]:
+    """Yield the mounts of a container in the form of Kubernetes, each with its volume."""
+    volumes = by_name(pod, "volumes")
     for entry in dicts(container, "volumeMounts"):
         name = text(entry, "name") or text(entry, "volumeName")
         is_writable = entry.get("readOnly") is not True
-        yield Mount(text(entry, "mountPath"), "", is_writable=is_writable), name
+        mount = Mount(text(entry, "mountPath"), "", is_writable=is_writable)
+        # A StatefulSet makes a claim for each replica, which its template does not list.
+        yield mount, volumes.get(name, {"name": name})
 
 
 COLON = re.compile(r"(?<!^[A-Za-z])(?<!:[A-Za-z]):|:(?![\\/])")  # C:\x is one part

@@ -423,6 +423,19 @@ def test_every_view_fits_a_phone(browser, file):
         assert page.evaluate(overflow) <= 0, steps
 
 
+@pytest.mark.parametrize("width", [320, 1000])
+def test_a_long_name_hides_no_column(browser, file, width):
+    page = opened_at(browser, file)
+    page.set_viewport_size({"width": width, "height": 800})
+    for steps in (("fails", "host", "h2"), ("blast",)):
+        text_of(page, explorer.address(*steps))
+        while page.locator(".x-more").count():
+            page.locator(".x-more").first.click()
+        assert page.locator(".x-table a", has_text="n" * 60).count() > 0
+        hidden = "(e) => e.scrollWidth - e.clientWidth"
+        assert page.locator(".x-scroll").last.evaluate(hidden) <= 0, steps
+
+
 def test_finding_leads_to_the_rows_behind_a_number(browser, file):
     page = opened_at(browser, file)
     page.get_by_role("link", name="Find").click()

@@ -16,6 +16,8 @@ from assess.figures import BANDS
 from assess.report import cards, render
 from assess.report.explorer.data import payload
 from assess.report.model import Column, Picture, Table, anchor, cell, slug
+from assess.report.record import decision_record
+from assess.score.assessment import Assessment
 from assess.store import write_snapshot
 from assess.untrusted import markdown_text
 
@@ -285,6 +287,31 @@ def test_names_that_look_like_nothing_are_names_everywhere(policy, tmp_path):
         assert f"\n{name}," in listed
         assert anchor(name) in made
         assert (tmp_path / "out/decisions" / f"{slug(name)}.md").is_file()
+
+
+def test_a_card_says_which_label_a_fix_would_give_and_a_record_says_it_once(policy):
+    scores = Assessment(assess.load("sample"), policy)
+    rows = {
+        row["service_id"]: row for row in scores.services.reset_index().to_dict("records")
+    }
+    flips = scores.what_next.details["flips"]
+    assert {"NEVER", "FIX", "PREPARE"} <= {rows[s]["label"] for s in flips["service_id"]}
+    for flip in flips.itertuples():
+        card = cards.card(rows[flip.service_id], scores)
+        said = f"With {' and '.join(flip.checks)} fixed, it is {flip.label}."
+        assert said in [item.text for item in card.lists[""]]
+        told = decision_record(flip.service_id, scores)
+        assert told.count(f"({flip.checks[0]}") == 1
+        assert f"- Leads to {flip.label}: " in told
+
+
+def test_a_lone_service_is_no_element_and_no_call_is_not_an_answer(policy):
+    services = pd.DataFrame({"service_id": ["alone"]})
+    inventory = assess.from_frames({"services": services}, snapshot_at="2026-09-30")
+    page = assess.build_report(inventory, policy).to_html()
+    assert "names no element beside services" in page
+    assert "answered in full" not in page
+    assert "Cards of 1 service:" in page
 
 
 def test_a_page_of_many_services_says_where_the_others_are(hostile, monkeypatch):

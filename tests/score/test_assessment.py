@@ -65,7 +65,7 @@ def test_the_public_functions_return_the_same(assessment):
 
 def test_a_score_at_hand_is_not_computed_again(assessment):
     readiness = assessment.readiness
-    again = Assessment(assessment.inventory, POLICY, given={"readiness": readiness})
+    again = Assessment(assessment.inventory, POLICY).take({"readiness": readiness})
     assert again.readiness is readiness
     # the ranking reads it: services that no gate holds back, and nothing else, compete
     labels = readiness.frame["label_gates"]

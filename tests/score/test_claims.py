@@ -20,8 +20,8 @@ from assess.inventory import from_frames
 from assess.policy import load_policy
 from assess.score.assessment import Assessment, judge_claims
 from assess.score.claims import texts, world
+from assess.score.claims.evidence import MEASURES as IN_ORDER
 from assess.score.claims.evidence import (
-    MEASURES,
     ClaimData,
     _is_run,
     depends_on_who_asks,
@@ -45,6 +45,7 @@ from assess.score.incidents.rates import (
 )
 
 POLICY = load_policy()
+MEASURES = {f"C{n}": measure for n, measure in enumerate(IN_ORDER, start=1)}
 AT = "2026-10-01T00:00:00Z"
 ALL = [f"C{i}" for i in range(1, 17)]
 
@@ -602,6 +603,25 @@ def test_incidents_without_a_word_on_what_they_touched_are_unknown():
     counts = found.details["C10"][["yes", "no", "unknown"]].sum().tolist()
     assert counts == [1, 2, 1]
     assert found.details["C6"][["yes", "no", "unknown"]].sum().tolist() == [1, 1, 2]
+
+
+@pytest.mark.parametrize("hides", ["all", "one"])
+def test_incidents_that_nobody_counted_may_be_of_any_cause_and_reach(
+    hides, judged, sample
+):
+    """A tracker that failed may hold any number of incidents: a share of all is not known."""
+    coverage = sample["coverage"].copy()
+    tracker = coverage[coverage["source"].eq("incidents")]
+    if hides == "all":
+        coverage.loc[tracker.index, "status"] = "denied"
+    else:
+        lost = tracker.assign(scope="other", status="timeout")
+        coverage = pd.concat([coverage, lost], ignore_index=True)
+    hidden = judge_claims(sample.replace(coverage=coverage), POLICY).frame
+    for claim in ("C6", "C10"):
+        assert tuple(hidden.loc[claim, ["lo", "hi"]]) == (0, 1)
+        assert hidden.loc[claim, "verdict"] == "undecided"
+        assert 0 < judged.frame.loc[claim, "hi"] - judged.frame.loc[claim, "lo"] < 1
 
 
 def test_hiding_a_tier_or_a_place_never_decides_a_claim_about_the_core_or_containment():

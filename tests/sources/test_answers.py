@@ -242,9 +242,17 @@ def test_a_table_of_answers():
         "partial",
         4,
         6,
-        2,
+        3,
     )
     assert "hunter2" not in repr(batch)
+
+
+def test_a_date_that_has_two_readings_is_told(tmp_path):
+    table = "service,question,risk,answered_at\ncart,Is it fast?,low,01.06.2026\n"
+    (tmp_path / "a.csv").write_text(table)
+    batch = read("csv", "a.csv", tmp_path)
+    assert batch.rows["answers"][0]["answered_at"] is None
+    assert batch.coverage[0]["unmapped_n"] == 1
 
 
 def test_a_date_for_answers_without_one(tmp_path):

@@ -357,7 +357,7 @@ def test_what_a_build_does_is_a_setting(build):
     ],
 )
 def test_a_build_tells_where_it_runs_what_another_base_made(build, last, runs_on):
-    text = f"FROM golang:1.20 AS make\nRUN make\n{last}"
+    text = f"FROM golang:1.20 AS make\nRUN ./build\n{last}"
     first = build(Dockerfile=text).rows["workloads"][0]
     assert first["settings"] == (runs_on and f"runs-on={runs_on}")
 

@@ -316,6 +316,20 @@ def test_sources_that_disagree_leave_a_trace(plugin):
     assert "plugin says 5.4, plugin says 5.10" in row["hint"]
 
 
+def test_names_of_one_architecture_are_no_contradiction():
+    batches = []
+    for source, arch in (("docker", "x86_64"), ("podman", "amd64"), ("ssm", None)):
+        batch = Batch()
+        batch.add("hosts", {"host_id": "h", "arch": arch, "source": source})
+        batches.append((source, batch))
+    tables, notes = to_tables(batches, [])
+    assert notes == [] and tables["hosts"]["arch"].tolist() == ["x86_64"]
+    batches[1][1].rows["hosts"][0]["arch"] = "arm64"
+    tables, (note,) = to_tables(batches, [])
+    assert "docker says x86_64, podman says arm64" in note["hint"]
+    assert tables["hosts"]["arch"].isna().all()
+
+
 def test_versions_that_disagree_are_shown_whole_and_sources_are_named_once():
     batches = []
     for source, version in (("vms", "20.04"), ("ssm;vms", "22.04")):
@@ -396,6 +410,7 @@ def told(frame, *cells):
         ("engines", "containerd_version", "1.6.20~ds1", "1.7.2"),
         ("engines", "live_restore", True, False),
         ("workloads", "state", "running", "exited"),
+        ("workloads", "restart_policy", "no", "on-failure"),
         ("workloads", "user_root", True, False),
         ("workloads", "caps_added", "SYS_ADMIN", "none"),
         ("workloads", "repository", "library/postgres", "shop/cart"),
@@ -473,6 +488,7 @@ def test_one_thing_told_more_exactly_is_no_contradiction():
         ("services", "restore_tested_at", *pd.to_datetime(["2026-01-01", "2026-09-01"])),
         ("workloads", "privileged", False, True),
         ("workloads", "docker_sock_mounted", False, True),
+        ("workloads", "env_names_n", 1, 2),
         ("workloads", "secret_like_env_n", 0, 2),
         ("workloads", "oom_killed", False, True),
     ],

@@ -50,6 +50,30 @@ def test_the_engine_is_the_runtime_that_answered(batch, host, runtime, version):
     assert one(batch, "hosts", host_id=host)
 
 
+@pytest.mark.parametrize(
+    ("asked", "known", "wanted"),
+    [
+        ("sha256:" + "1" * 64, "example.com/till@sha256:" + "2" * 64, "till"),
+        ("2" * 64, "example.com/till@sha256:" + "2" * 64, "till"),
+        ("example.com/till:1.2", "example.com/other@sha256:" + "2" * 64, "till"),
+        ("sha256:" + "1" * 64, "sha256:" + "1" * 64, None),
+    ],
+)
+def test_an_image_that_is_listed_by_its_id_has_the_name_of_its_reference(
+    tmp_path, asked, known, wanted
+):
+    container = {
+        "id": "c" * 64,
+        "metadata": {"name": "till"},
+        "image": {"image": asked, "userSpecifiedImage": ""},
+        "imageRef": known,
+        "state": "CONTAINER_RUNNING",
+    }
+    (tmp_path / "ps.json").write_text(json.dumps({"containers": [container]}))
+    row = one(collect(tmp_path), "workloads")
+    assert row["repository"] == wanted
+
+
 def test_cgroups_storage_and_rootless_where_they_are_told(batch):
     engine = one(batch, "engines", host_id="node-1")
     assert (engine["cgroup_driver"], engine["storage_driver"]) == ("systemd", "overlayfs")

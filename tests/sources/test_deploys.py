@@ -116,6 +116,33 @@ def test_deployments_of_gitlab_name_their_project():
     ]
 
 
+@pytest.mark.parametrize(
+    ("phase", "days"),
+    [
+        ("Failed", [("03-01", "done"), ("03-02", "failed")]),
+        ("Running", [("03-01", "done"), ("03-02", "open")]),
+        ("Succeeded", [("03-01", "done")]),  # the history has it
+    ],
+)
+def test_the_last_sync_of_argo_cd_counts_where_its_history_lacks_it(
+    tmp_path, phase, days
+):
+    sync = {"phase": phase, "startedAt": "2026-03-02T10:00:00Z"}
+    sync |= {"syncResult": {"revision": "b" * 40}}
+    history = [{"id": 0, "deployedAt": "2026-03-01T10:00:00Z", "revision": "a" * 40}]
+    application = {
+        "kind": "Application",
+        "metadata": {"name": "till"},
+        "spec": {"destination": {"namespace": "shop"}},
+        "status": {"history": history, "operationState": sync},
+    }
+    (tmp_path / "app.json").write_text(json.dumps(application))
+    batch = read("app.json", tmp_path)
+    assert [(day, status) for _, day, status in found(batch)] == days
+    revisions = [row["to_version"] for row in batch.rows["activities"]]
+    assert revisions == ["a" * 12, "b" * 12][: len(days)]
+
+
 def test_the_history_of_argo_cd_leaves_out_staging():
     batch = read("argocd", format="argocd")
     names = [name for name, _, _ in found(batch)]

@@ -382,6 +382,20 @@ def test_nobody_checks_only_what_runs_and_no_orchestrator_placed(changes, checke
     assert service(**changes)["health_checked"] is checked
 
 
+SYSTEMD = {"PODMAN_SYSTEMD_UNIT": "shop.service"}
+
+
+@pytest.mark.parametrize("labels", [{}, ECS, KUBERNETES, SWARM, SYSTEMD])
+def test_the_engine_does_not_decide_what_an_orchestrator_starts_again(labels):
+    config = {"Image": "team/shop:1", "Labels": labels}
+    for policy, wanted in (({}, "no"), ({"RestartPolicy": {"Name": "always"}}, "always")):
+        payloads = EngineData()
+        inspected = {"Id": "c" * 64, "HostConfig": policy, "Config": config}
+        payloads.take("inspect", [inspected])
+        (row,) = to_batch(payloads, "h").rows["workloads"]
+        assert row["restart_policy"] == (None if labels else wanted)
+
+
 def test_addresses_of_the_environment_are_needs():
     def inspected(name: str, env: list[str]) -> dict:
         labels = {

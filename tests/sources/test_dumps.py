@@ -6,6 +6,7 @@ import pytest
 from clocks import cpu_seconds
 
 from assess.sources.base import Asked, Batch
+from assess.sources.catalogue import homes, make
 from assess.sources.deadline import Deadline
 from assess.sources.dumps import decode_values, each_dump, read_documents
 
@@ -39,6 +40,7 @@ def test_a_file_that_comes_too_late_is_told_and_the_others_are_kept(tmp_path):
         {"metadata": {"continue": "x"}},
         {"pageInfo": {"nextCursor": "x"}},
         {"startAt": 50, "maxResults": 50, "total": 130},
+        {"offset": 0, "limit": 25, "total": 26},
         {"paging": {"next": "https://api.example.com/incidents?offset=100"}},
     ],
 )
@@ -52,6 +54,8 @@ def test_a_page_after_which_others_are_missing_is_partial(tmp_path, mark):
         "page-10.json": [last],
         "part-9.json": [mark],
         "part-10.json": [mark],
+        "2026-01.json": [mark],  # a month, not a page
+        "2026-02.json": [last],
     }.items():
         (tmp_path / name).write_text("\n".join(map(json.dumps, pages)))
     asked = Asked({"path": "."}, tmp_path, Deadline(60))
@@ -59,8 +63,15 @@ def test_a_page_after_which_others_are_missing_is_partial(tmp_path, mark):
         with call:
             call.take(read_documents(file, call.row))
     partial = {r["scope"]: r["hint"] for r in asked.batch.coverage if r["status"] != "ok"}
-    assert partial.keys() == {"cut.json", "part-10.json"}
+    assert partial.keys() == {"cut.json", "part-10.json", "2026-01.json"}
     assert "more pages" in partial["cut.json"]
+
+
+@pytest.mark.parametrize("type_", ["kubernetes", "answers", "deploys", "incidents"])
+def test_a_page_of_an_unknown_form_is_not_read_in_part(tmp_path, type_):
+    (tmp_path / "page.json").write_text('{"widgets": [{"a": 1}], "nextPageToken": "x"}')
+    batch = make(homes()[type_]).collect({"path": "page.json"}, tmp_path, Deadline(60))
+    assert [row["status"] for row in batch.coverage] == ["parse_error"]
 
 
 def test_files_of_other_endings_are_told(tmp_path):

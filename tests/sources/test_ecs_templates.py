@@ -425,7 +425,14 @@ CONTAINER = {
     "environment": [{"name": "TOKEN", "value": CANARY}],
 }
 RESOURCES = [
-    state("service", name="till", id="s-1", desired_count=2, task_definition="till:4"),
+    state(
+        "service",
+        name="till",
+        id="s-1",
+        desired_count=2,
+        task_definition="till:4",
+        deployment_minimum_healthy_percent=66,
+    ),
     state(
         "task_definition",
         arn="arn:aws:ecs:eu-west-1:1:task-definition/till:4",
@@ -466,6 +473,7 @@ def test_a_state_of_terraform_declares_services(tmp_path, name, kept):
         512 * 2**20,
     )
     assert {m["volume_name"] for m in batch.rows["mounts"]} == {"fs-1"}
+    assert [s["min_healthy_pct"] for s in batch.rows["services"]] == [66]
     assert CANARY not in repr(batch)
 
 

@@ -38,6 +38,33 @@ def read(tmp_path, text, **options):
     return {row["incident_id"]: row for row in batch.rows["incidents"]}, batch.coverage[0]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("line", ["", "sep={}\r\n", "\ufeffSEP={}\n"])
+def test_any_separator_is_found_also_where_excel_is_told_of_it(tmp_path, separator, line):
+    rows = ("id", "opened_at", "note"), ("I-1", "2026-02-03T14:05:00Z", "down")
+    table = "\n".join(separator.join(row) for row in rows)
+    incidents, row = read(tmp_path, line.format(separator) + table)
+    assert [*incidents] == ["I-1"] and row["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "is_change"),
+    [
+        ("Caused by Change", "CHG0030001", True),
+        ("Caused by Change", "no", False),
+        ("RFC", "nein", False),
+        ("Change Request", "ja", True),
+        ("Change Request", "", None),
+        ("Change related", "CHG0030001", None),  # no word for yes or no
+    ],
+)
+def test_a_change_that_is_named_is_one(tmp_path, header, cell, is_change):
+    table = f"id,opened_at,{header}\nI-1,2026-02-03T14:05:00Z,{cell}\n"
+    incidents, row = read(tmp_path, table)
+    assert incidents["I-1"]["change_related"] is is_change
+    assert bool(row.get("unmapped_n")) is (header == "Change related")
+
+
 def written(day: datetime, order: str, separator: str) -> str:
     parts = {"d": f"{day.day}", "m": f"{day.month:02}", "y": f"{day.year}"}
     return separator.join(parts[part] for part in order)

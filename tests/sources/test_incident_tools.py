@@ -474,6 +474,22 @@ def test_an_alert_of_opsgenie_ends_where_its_report_says(tmp_path):
     assert found["8"]["acked_at"] == utc(1, 10, 1)
 
 
+def test_a_table_of_issues_of_devlake_has_the_time_when_it_was_written_beside_it(
+    tmp_path,
+):
+    table = (
+        "id,created_at,issue_key,type,status,created_date,resolution_date,priority,component\n"
+        "x:1,2026-09-15T18:51:48.360,A-1,INCIDENT,DONE,2026-09-05T18:20:28.003+00:00,"
+        "2026-09-05T18:21:28.003+00:00,P2,till\n"
+    )
+    (tmp_path / "issues.csv").write_text(table)
+    options = {"path": "issues.csv"}
+    batch = IncidentsSource().collect(options, tmp_path, Deadline(20))
+    (row,) = batch.rows["incidents"]
+    assert row["opened_at"] == datetime(2026, 9, 5, 18, 20, 28, 3000, tzinfo=UTC)
+    assert row["ttr_s"] == 60
+
+
 def test_a_raw_table_of_devlake_holds_the_answers_of_its_tool(tmp_path):
     incident = {
         "id": "P1",

@@ -12,6 +12,7 @@ from wild import fit, mutated, whatever_comes
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.marathon import MarathonSource
+from assess.sources.values import as_list, dicts
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/marathon"
 CANARY = "hunter2"
@@ -135,8 +136,8 @@ def test_no_payload_breaks_it(seeds):
 def changed(seed):
     source, found = MarathonSource(), {}
     for dump in DUMPS.values():
-        for document in dump if isinstance(dump, list) else [dump]:
-            for kind, items in source.sort(mutated(document, seed + len(found))):
+        for document in dicts([mutated(d, seed + len(found)) for d in as_list(dump)]):
+            for kind, items in source.sort(document):
                 found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
     return source.to_batch(found, "c")
 
@@ -354,10 +355,10 @@ def test_no_group_or_pod_breaks_it(seeds):
     source = MarathonSource()
     batches = []
     for n, seed in enumerate(seeds):
-        document = mutated([GROUP, POD, STATUS][n % 3], seed)
         found = {}
-        for kind, items in source.sort(document):
-            found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
+        for document in dicts([mutated([GROUP, POD, STATUS][n % 3], seed)]):
+            for kind, items in source.sort(document):
+                found.setdefault(kind, []).extend(dicts(items))
         batches.append(source.to_batch(found, "c"))
     fit(batches)
 

@@ -13,7 +13,8 @@ import assess
 from assess import frames
 from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
-from assess.sources.nomad import NomadSource
+from assess.sources.nomad import NomadSource, to_host
+from assess.sources.values import dicts
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/nomad"
 CANARY = "hunter2"
@@ -120,6 +121,12 @@ def test_hosts_of_one_name_stay_apart(dumped):
     assert engines["runtime"].tolist() == ["docker", "docker", "none"]
 
 
+def test_the_stub_of_a_node_tells_its_cores():
+    resources = {"Cpu": {"TotalCpuCores": 4}, "Memory": {"MemoryMB": 2}}
+    host = to_host({"Name": "alpha", "NodeResources": resources}, "alpha")
+    assert (host["vcpus"], host["memory_bytes"]) == (4, 2 << 20)
+
+
 def test_mounts_dependencies_and_what_happened(dumped):
     mounts = {m["destination"]: m for m in dumped.rows["mounts"]}
     assert mounts["/var/lib/postgresql/data"]["data_like"] is True
@@ -171,8 +178,9 @@ def changed(seed):
         d for dump in DUMPS.values() for d in (dump if isinstance(dump, list) else [dump])
     ]
     source, found = NomadSource(), {}
-    for number, document in enumerate(every):
-        for kind, items in source.sort(mutated(document, seed + number)):
+    documents = [mutated(document, seed + n) for n, document in enumerate(every)]
+    for document in dicts(documents):
+        for kind, items in source.sort(document):
             found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
     return source.to_batch(found, "c")
 

@@ -1,5 +1,7 @@
 """The registry source without a registry: dumps, options, and what nothing may break."""
 
+import json
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,20 @@ def test_dumps(tmp_path):
     assert row["status"] == "parse_error"
     (row,) = RegistrySource().probe({"path": "none.json"}, tmp_path, Deadline(1)).coverage
     assert row["status"] == "unreachable"
+
+
+def test_an_attestation_in_a_dump_is_no_image(tmp_path):
+    index = json.loads((FIXTURES / "dumps" / "redis.json").read_text())
+    attestation = json.loads(json.dumps(index[0]))
+    attestation["Descriptor"] |= {
+        "digest": "sha256:" + "9" * 64,
+        "platform": {"architecture": "unknown", "os": "unknown"},
+        "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
+    }
+    (tmp_path / "redis.json").write_text(json.dumps([*index, attestation]))
+    batch = collect(tmp_path, path="redis.json")
+    assert len(batch.rows["images"]) == len(index)
+    assert batch.coverage[0]["status"] == "ok"
 
 
 @pytest.mark.parametrize(

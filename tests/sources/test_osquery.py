@@ -134,6 +134,21 @@ def test_a_store_of_a_host_whose_file_systems_nobody_listed_may_have_its_own(
     assert state["mariadb", "G7"] == "unknown"
 
 
+@pytest.mark.parametrize("is_logged", [False, True])
+def test_the_log_of_a_scheduled_query_has_its_rows_in_one(tmp_path, is_logged):
+    host = tmp_path / "h1"
+    host.mkdir()
+    rows = [{"id": f"{n}" * 64, "name": f"/till-{n}", "state": "running"} for n in (1, 2)]
+    logged = {"snapshot": rows, "action": "snapshot", "hostIdentifier": "h1"}
+    (host / "docker_containers.json").write_text(
+        json.dumps(logged if is_logged else rows)
+    )
+    batch = read("h1", tmp_path)
+    assert [row["state"] for row in batch.rows["workloads"]] == ["running"] * 2
+    (row,) = [r for r in batch.coverage if r["call"] == "docker_containers"]
+    assert (row["status"], row["rows"], row["expected"]) == ("ok", 2, 2)
+
+
 def test_an_empty_table_is_not_taken_for_none(fleet):
     row = coverage(fleet)["osquery/db-02", "docker_version"]
     assert (row["status"], row["rows"]) == ("empty", 0)

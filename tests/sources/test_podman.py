@@ -65,7 +65,7 @@ def test_a_container_with_its_limits(batch):
         "readonly_root": True,
         "user_root": False,
         "caps_added_n": 1,
-        "restart_policy": "no",
+        "restart_policy": None,  # as systemd has it
         "ports": "8080->3000/tcp",
         "addresses": "10.88.0.7",
         "image_digest": "sha256:" + "b2" * 32,

@@ -11,6 +11,7 @@ from assess.sources.base import Batch
 from assess.sources.deadline import Deadline
 from assess.sources.swarm import SwarmSource
 from assess.sources.swarm.rows import Service, min_healthy
+from assess.sources.values import dicts
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/swarm"
 CANARY = "hunter2"
@@ -145,8 +146,9 @@ def changed(seed):
         for line in f.read_text().splitlines()
     ]
     source, found = SwarmSource(), {}
-    for document in [*(d for dump in INSPECTED.values() for d in dump), *lines]:
-        for kind, items in source.sort(mutated(document, seed + len(found))):
+    every = [*(d for dump in INSPECTED.values() for d in dump), *lines]
+    for document in dicts([mutated(d, seed + n) for n, d in enumerate(every)]):
+        for kind, items in source.sort(document):
             found.setdefault(kind, []).extend(i for i in items if isinstance(i, dict))
     return source.to_batch(found, "c")
 

@@ -114,7 +114,7 @@ def measure_claims(assessment: Assessment) -> Claims:
     data = ClaimData(assessment)
     policy = assessment.policy
     inventory = assessment.inventory.running
-    measured = {claim: measure(data) for claim, measure in MEASURES.items()}
+    measured = {f"C{n}": measure(data) for n, measure in enumerate(MEASURES, start=1)}
     rows = [_row(claim, measurement, policy) for claim, measurement in measured.items()]
     frame = _finite(DataFrame(rows).set_index("claim"))
     frame = frame.astype({"n": "Int64", "unknown_n": "Int64"})

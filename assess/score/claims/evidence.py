@@ -130,8 +130,7 @@ def forced_upgrades(data: ClaimData) -> Measurement:
         rows.append((product or UNKNOWN, line or UNKNOWN, *rate))
     columns = ["engine", "line", "point", "lo", "hi"]
     counts = DataFrame(rows, columns=columns).groupby(columns).size()
-    table = counts.reset_index(name="n")
-    table = table[["engine", "line", "n", "point", "lo", "hi"]]
+    table = counts.reset_index(name="n")[["engine", "line", "n", "point", "lo", "hi"]]
     # a provider may patch a host whose engine nobody saw: then it does not count
     apart = mean(table[table["engine"].ne(UNKNOWN)], level=data.level)
     measured = mean(table, level=data.level)
@@ -181,8 +180,7 @@ def failed_upgrades(data: ClaimData) -> Measurement:
     tallies = pace.upgrade_failures(past, data.policy, broke)
     whole = tallies.pop(pace.POOL, (0, 0, 0))
     tallies = dict(sorted(tallies.items()))
-    by_line = np.reshape([*tallies.values()], (-1, 3))
-    known = by_line.sum(axis=0)
+    known = np.reshape([*tallies.values()], (-1, 3)).sum(axis=0)
     n, k, most = np.subtract(whole, known).astype(int)
     if n:
         tallies["unknown"] = (n, k, most)
@@ -208,7 +206,7 @@ def kept_images(data: ClaimData) -> Measurement:
     stays = (~taken).mask(in_use.isna())
     measured = share(tally(place[unused], stays[unused]), level=data.level)
     gap = "no image was seen that nothing uses: keep looking"
-    return seen(measured, gap, looked=len(images) > 0)
+    return seen(measured, gap, looked=not images.empty)
 
 
 def _is_run(images: DataFrame, data: ClaimData) -> Series:
@@ -270,7 +268,8 @@ def package_incidents(data: ClaimData) -> Measurement:
     incidents = data.exposure.incidents
     cause = incidents["cause"].mask(incidents["cause"].eq("unknown"))
     hit = cause.eq("package-repo").astype("boolean").mask(cause.isna())
-    return share(tally(incidents["side"], hit), level=data.level)
+    is_whole = data.exposure.is_covered
+    return share(tally(incidents["side"], hit), level=data.level, is_whole=is_whole)
 
 
 def _found(pattern: Linear, texts: Series) -> Series:
@@ -352,9 +351,11 @@ def contained_incidents(data: ClaimData) -> Measurement:
     touched = [len({service, *ids(names)}) for service, names in pairs]
     touched_n = Series(touched, named.index, dtype="Int64").reindex(table.index)
     alone = touched_n.le(1).mask(table["side"].isna())
-    measured = share(tally(table["platform"], alone), level=data.level)
+    is_whole = data.exposure.is_covered
+    counts = tally(table["platform"], alone)
+    measured = share(counts, level=data.level, is_whole=is_whole)
     gap = "no incident in containers was seen so far: keep counting"
-    looked = len(data.exposure.watched) > 0 and CONTAINER in set(data.side)
+    looked = bool(data.exposure.watched) and CONTAINER in set(data.side)
     return seen(measured, gap, looked=looked)
 
 
@@ -443,10 +444,9 @@ def held_back(data: ClaimData) -> Measurement:
 
 def around_upgrades(data: ClaimData) -> DataFrame:
     """Count the incidents on hosts within some days before and after an engine upgrade."""
-    # One row: ``tier`` (0, so that `ratio_of` takes it), ``after`` [incidents],
-    # ``days_after``, ``before`` [incidents], ``days_before`` [host-days that were
-    # watched], and the ``ratio`` of the two rates with ``ratio_lo, ratio_hi`` (NaN where
-    # there is no upper end).
+    # One row: ``tier`` (0, which `ratio_of` takes), ``after, before`` [incidents],
+    # ``days_after, days_before`` [host-days that were watched], and the ``ratio`` of the
+    # two rates with ``ratio_lo, ratio_hi`` (NaN where there is no upper end).
     past = data.assessment.upgrades
     watched = data.exposure.watched
     moments = pace.incident_moments(past)
@@ -475,24 +475,24 @@ def _within(
     return n, days_in(spans)
 
 
-MEASURES = {
-    "C1": forced_upgrades,
-    "C2": broken_services,
-    "C3": failed_upgrades,
-    "C4": kept_images,
-    "C5": troubled_hosts,
-    "C6": package_incidents,
-    "C7": failed_pulls,
-    "C8": core_in_containers,
-    "C9": stores_in_containers,
-    "C10": contained_incidents,
-    "C11": replaced_in_time,
-    "C12": orchestrated,
-    "C13": many_at_once,
-    "C14": less_stable,
-    "C15": depends_on_who_asks,
-    "C16": held_back,
-}
+MEASURES = (  # of C1, C2 …
+    forced_upgrades,
+    broken_services,
+    failed_upgrades,
+    kept_images,
+    troubled_hosts,
+    package_incidents,
+    failed_pulls,
+    core_in_containers,
+    stores_in_containers,
+    contained_incidents,
+    replaced_in_time,
+    orchestrated,
+    many_at_once,
+    less_stable,
+    depends_on_who_asks,
+    held_back,
+)
 # claims whose rows begin with the platform that they are about, and what each row adds to
 BY_ROW: dict[str, Callable[..., Measurement]] = {
     "C1": mean,

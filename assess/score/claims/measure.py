@@ -57,12 +57,12 @@ def verdict(interval: Interval, bound: float, *, above: bool) -> str:
     return UNDECIDED
 
 
-def share(table: DataFrame, *, level: float) -> Measurement:
+def share(table: DataFrame, *, level: float, is_whole: bool = True) -> Measurement:
     """Measure the share of ``yes`` in a table of ``yes, no, unknown`` [count].
 
     The share is that of the known, in Jeffreys' interval: its lower end counts what is unknown as
-    no, its upper end as yes. Where a table says which share of the yes is ever ``found``, the upper
-    end is divided by it.
+    no, its upper end as yes; unless the table ``is_whole``, there may be any number of those. Where
+    a table says which share of the yes is ever ``found``, the upper end is divided by it.
     """
     yes, no, unknown = (int(table[name].sum()) for name in TALLY)
     n = yes + no
@@ -72,6 +72,8 @@ def share(table: DataFrame, *, level: float) -> Measurement:
     high = jeffreys_interval(yes + unknown, n + unknown, level=level).hi
     if "found" in table and len(table):
         high = min(high / float(table["found"].iloc[0]), 1.0)
+    if not is_whole:
+        low, high = 0.0, 1.0
     sampled = jeffreys_interval(yes, n, level=level)._replace(point=point)
 
     def more(bound: float) -> float:

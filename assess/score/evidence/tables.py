@@ -412,12 +412,11 @@ def _running_n(live: View, values: Series) -> Series:
 
 def _seen(live: View, signs: Series) -> Series:
     """Return by service whether any live workload shows a good sign; see `any_sign`."""
-    # A workload that may have ended counts against the sign only if all others do too.
+    # A workload that may have ended counts for the sign only beside others that show it, and one
+    # of which nobody knows it may show it.
     shown = signs.to_numpy(float)
-    all_bad = live.count(shown == 0) == live.count(slice(None))
-    counts = live.sure | all_bad[live.codes]
-    good = live.count(counts & (shown == 1)) > 0
-    known = live.count(counts & ~np.isnan(shown)) > 0
-    perhaps = live.count(shown == 1) > 0
+    good = live.count(live.sure & (shown == 1)) > 0
+    perhaps = live.count(shown != 0) > 0
+    looked = live.count(~np.isnan(shown)) > 0
     value = np.where(good, 1.0, perhaps * PERHAPS)
-    return Series(pd.arrays.FloatingArray(value, ~(known | perhaps)))
+    return Series(pd.arrays.FloatingArray(value, ~looked))

@@ -189,8 +189,8 @@ class Exposure:
         An incident counts for the side on which it happened, a month for the side of its spell. So
         an incident that shows a move removes months, and never an incident.
         """
-        incidents = _on_side(self.incidents, side)
-        return len(incidents), float(_on_side(self.spells, side)["months"].sum())
+        months = _on_side(self.spells, side)["months"]
+        return len(_on_side(self.incidents, side)), float(months.sum())
 
     @property
     def in_containers(self) -> tuple[int, float]:
@@ -201,7 +201,7 @@ class Exposure:
     def clean_months(self, *, side: str, tiers: Collection[int]) -> float | None:
         """Sum the months since each service's last incident; None if no coverage says who watched."""
         # A window that starts at the first incident would grow with an older one.
-        if not self.is_covered or self.window is None:
+        if not (self.is_covered and self.watched):
             return None
         spells = _on_side(self.spells, side)
         months = spells.loc[spells["tier"].isin(list(tiers)), "clean_months"]
@@ -225,14 +225,14 @@ def exposure(
     present = _exposure(inventory, policy)
     if previous is None:
         return present
-    earlier = exposure(previous, policy)
-    return replace(present, earlier=earlier, earlier_until=previous.snapshot_at)
+    until = previous.snapshot_at
+    return replace(present, earlier=exposure(previous, policy), earlier_until=until)
 
 
 @lru_cache(maxsize=4)  # two quarters, each with and without builds
 def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
-    services = inventory.by_service[["tier", "kind"]]
-    named = side_of(inventory.by_service["platform"]).sort_index()
+    services = inventory.by_service
+    named = side_of(services["platform"]).sort_index()
     platform = _platforms(inventory, policy)
     sound = sound_incidents(inventory)
     at_time = sound["platform_at_time"].astype("object")
@@ -246,7 +246,7 @@ def _exposure(inventory: Inventory, policy: Policy) -> Exposure:
         end = inventory.snapshot_at
         watched = ((start, end),) if start < end else ()
     return Exposure(
-        services=services,
+        services=services[["tier", "kind"]],
         platform=platform,
         is_named=named.notna(),
         watched=watched,
@@ -314,10 +314,12 @@ def _platforms(inventory: Inventory, policy: Policy) -> Series:
 def watched_spans(inventory: Inventory, policy: Policy) -> Spans | None:
     """Return the spans in which sources of incidents looked; None where no coverage says."""
     asked = coverage_of(inventory, policy, "incident_calls", "incidents")
-    asked = asked.dropna(subset=["window_start", "window_end"])
-    if not len(asked):
+    # what one of several trackers would have shown is missing in all of the time
+    is_blind = inventory.unheard["source"].isin(asked["source"]).any()
+    windows = asked[["window_start", "window_end"]].dropna()
+    if is_blind or windows.empty:
         return None
-    spans = united(*zip(asked["window_start"], asked["window_end"], strict=True))
+    spans = united(*windows.itertuples(index=False, name=None))
     # nothing is known of the time after the snapshot, whatever a window says
     return clipped(spans, spans[0][0], inventory.snapshot_at)
 
@@ -338,8 +340,7 @@ def coverage_of(inventory: Inventory, policy: Policy, key: str, frame: str) -> D
     """
     words = policy["blast_radius"][key]
     table = inventory["coverage"]
-    call = table["source"] + " " + table["call"]
-    text = call.str.lower().fillna("")
+    text = (table["source"] + " " + table["call"]).str.lower()
     named = text.map(lambda call: any(word in call for word in words)).astype(bool)
     is_lost = surely(table["rows"].gt(0)) & inventory[frame].empty
     return table[named & table["status"].isin(LOOKED) & ~is_lost]
@@ -353,7 +354,6 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     no coverage says who watched, the rate counts from the first incident, 0 is its lower end, and it
     has no upper end. ``simulation.level`` is the coverage of the intervals.
     """
-    names = with_ends("rate_per_year")
     known = exposure(inventory, policy)
     index = pd.Index(sorted(known.services.index), name="service_id", dtype="str")
     service = known.incidents["service_id"]
@@ -365,4 +365,4 @@ def incident_rates(inventory: Inventory, policy: Policy) -> DataFrame:
     if not known.is_covered:
         rates = rates.assign(rate_lo=0.0, rate_hi=np.nan)
     rates.loc[rates["rate"].isna()] = np.nan
-    return rates.set_axis(names, axis=1).astype("Float64")
+    return rates.set_axis(with_ends("rate_per_year"), axis=1).astype("Float64")

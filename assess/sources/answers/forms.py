@@ -155,13 +155,15 @@ def _of_cells(cells: Texts, context: Context) -> Row:
     if not given["risk"] and _CHECK_ID.fullmatch(question):
         risk = _VERDICTS.get(given["answer"].lower())
     context.unmapped += bool(given["risk"]) and risk is None
+    when = moment_of(given, "answered_at")
+    context.unmapped += bool(given["answered_at"]) and when is None
     return {
         "names": (_stated(exact, 1.0) if exact else _stated(given["service"]),),
         "question": words_of(question),
         "source": words_of(given["source"]) or "csv",
         "answer": words_of(given["answer"]),
         "risk": risk or "unknown",
-        "answered_at": moment_of(given, "answered_at") or context.answered_at,
+        "answered_at": when or context.answered_at,
         "answered_by_role": words_of(given["answered_by_role"]),
     }
 

@@ -117,9 +117,7 @@ def get_entities(web: Web, pages: int) -> Iterator[Rows]:
         page = answer.json()
         page = page.get("items") if isinstance(page, dict) else page
         if not isinstance(page, list):
-            raise DumpError(
-                "this is no list of entities: is the endpoint that of Backstage?"
-            )
+            raise DumpError("this is no list of entities: is the endpoint Backstage's?")
         if not page or str(page[0]) == last:
             return
         yield list(dicts(page))

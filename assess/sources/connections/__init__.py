@@ -102,8 +102,7 @@ def _named(file: Path, options: Row) -> tuple[str, Any]:
     at = None
     if found := _STAMP.search(stem):
         stem = stem[: found.start()]
-        year, month, day, hour, minute = found.groups("00")
-        at = moment(f"{year}-{month}-{day}T{hour}:{minute}:00Z")
+        at = moment("{}-{}-{}T{}:{}:00Z".format(*found.groups("00")))
     for tool in _TOOLS:
         stem = re.sub(rf"(^|[-_.@]){tool}($|[-_.@])", "", stem)
     return options.get("host") or stem or file.resolve().parent.name, at

@@ -227,8 +227,6 @@ def read_tables(
 
 def _of_row(row: Any, names: dict[int, str]) -> Socket | str | None:
     """Read a row of osquery, whose values are all text."""
-    if not isinstance(row, dict):
-        return None
     own = picked(row, "osquery socket")
     address = own["address"] or ""
     port = own["port"]

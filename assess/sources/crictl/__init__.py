@@ -14,6 +14,7 @@ from assess.sources.dumps import JSON_SUFFIXES, YAML_SUFFIXES, decode_values, re
 from assess.sources.unit import ports_of
 from assess.sources.values import (
     billionths,
+    by_name,
     dicts,
     dig,
     first_known,
@@ -27,6 +28,7 @@ from assess.sources.values import (
 
 RUNTIMES = ("cri-o", "containerd", "docker")  # a kubelet may ask Docker the same way
 _NODE = 2  # a namespace of the host, in the words of the Container Runtime Interface
+_ID = re.compile("(sha256:)?[0-9a-f]{64}")
 _ANNOTATION = "io.kubernetes.container."
 # Its value is an address; one that a person wrote names a host.
 _ANNOUNCED = re.compile(r"([A-Z0-9_]+)_SERVICE_HOST=([0-9.]+|[0-9a-f:]+)")
@@ -109,12 +111,11 @@ def _version(raw: Payload) -> Payload:
         # an engine of another name can be told by its version only
         release = number_of if name in RUNTIMES else f"{name} {number_of}"
         return {"Version": release, "Components": [{"Name": name, "Version": number_of}]}
-    parts = []
-    for part in dicts(raw, "Server", "Components"):
-        plain = text(part, "Version").removeprefix("v")
-        parts.append({"Name": text(part, "Name"), "Version": plain})
-    own = [part["Version"] for part in parts if part["Name"] == "containerd"]
-    return {"Version": text(own, 0), "Components": parts}
+    parts = dicts(raw, "Server", "Components")
+    for part in parts:
+        part["Version"] = text(part, "Version").removeprefix("v")
+    own = by_name(parts, key="Name")
+    return {"Version": text(own, "containerd", "Version"), "Components": parts}
 
 
 def _info(raw: Payload, data: EngineData) -> Payload:
@@ -144,7 +145,8 @@ def _container(raw: Payload, data: EngineData) -> Payload:
 
 
 def _declared(raw: Payload) -> str:
-    return text(raw, "image", "userSpecifiedImage") or text(raw, "image", "image")
+    asked, known = picked(raw, "crictl names").values()
+    return known or asked if _ID.fullmatch(asked) else asked
 
 
 def _image_id(raw: Payload, data: EngineData) -> str | None:
@@ -156,7 +158,7 @@ def _image_id(raw: Payload, data: EngineData) -> str | None:
         refs = texts(image, "RepoTags") + texts(image, "RepoDigests")
         if named in refs:
             return text(image, "Id")
-    return named if re.fullmatch(r"(sha256:)?[0-9a-f]{64}", named) else None
+    return named if _ID.fullmatch(named) else None
 
 
 def _time(raw: Payload, name: str) -> Any:

@@ -54,7 +54,7 @@ def is_production(environment: str) -> bool:
 
 
 def status_of(word: str) -> str | None:
-    """Return done, failed or open; None for a word that says none of them."""
+    """Return done, failed, open, or listed as another one; None for a word that says none of them."""
     return lookup("deploys/statuses", "word", "meaning").get(word.strip().lower())
 
 
@@ -102,12 +102,13 @@ def deployments_of(record: Row, form: Cells, stem: str, workflow: Linear) -> Dep
     is_other = runs is not None and not workflow.search(f"{runs} {of.get('file')}")
     if is_other or (of.get("event") or "").startswith("pull_request"):
         return
-    inner = form["inner"].split()
-    for entry in dicts(record, *inner) if inner else [record]:
-        own = picked(entry, f"{form['form']} deployment")
-        word = own.pop("status", "") or form["status"]
-        own["status"] = status_of(f"{form['form']} {word}") or status_of(word)
-        yield _deployment(form["place"].format(**place), names, **own)
+    for path in form["inner"].split(";"):
+        for entry in as_list(record, *path.split()):
+            own = picked(entry, f"{form['form']} deployment")
+            word = own.pop("status", "") or form["status"]
+            own["status"] = status_of(f"{form['form']} {word}") or status_of(word)
+            if own["status"] != "listed":
+                yield _deployment(form["place"].format(**place), names, **own)
 
 
 def of_devlake(tables: Iterable[Cells]) -> Deployments:
@@ -196,10 +197,12 @@ class DeploysSource(Source):
     def check(self, options: Row) -> list[str]:
         """List the problems of the options."""
         problems = super().check(options)
-        if _pattern(options) is None:
+        try:
+            _pattern(options)
+        except ValueError:
             problems.append("workflow is no regular expression")
-        days = [key for key in ("since", "until") if key in options]
-        return problems + [f"{k} is not a date" for k in days if not moment(options[k])]
+        days = sorted({"since", "until"} & options.keys())
+        return problems + [f"{k} is not a date" for k in days if not moment(options, k)]
 
     def fill(self, asked: Asked) -> None:
         """Read the deployments of all files; tables of DevLake belong together."""
@@ -230,7 +233,7 @@ def _of_json(file: Path, call: Call, options: Row) -> list[Row | None]:
     values = read_documents(file, call.row)
     records = records_in(values)
     refuse_many(len(records))
-    workflow = _pattern(options) or Linear(_WORKFLOW)
+    workflow = _pattern(options)
     found: list[Row | None] = []
     unknown_n = sum(not isinstance(value, dict | list) for value in values)
     entries_n = unknown_n + len(records)
@@ -261,8 +264,5 @@ def _add(batch: Batch, call: Call, found: list[Row | None], options: Row) -> Non
         call.status("partial", _NO_ROWS)
 
 
-def _pattern(options: Row) -> Linear | None:
-    try:
-        return Linear(str(options.get("workflow", _WORKFLOW)), ignore_case=True)
-    except ValueError:
-        return None
+def _pattern(options: Row) -> Linear:
+    return Linear(str(options.get("workflow", _WORKFLOW)), ignore_case=True)

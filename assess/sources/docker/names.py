@@ -19,7 +19,7 @@ COMPOSE_RULE = "compose-service"
 _TRUST = lookup("docker/names", "rule", "trust")
 COMPOSE_CONFIDENCE = float(_TRUST[COMPOSE_RULE])
 # Of Podman: the unit of systemd that runs a container, by the name that its quadlet has.
-_UNIT = "PODMAN_SYSTEMD_UNIT"
+UNIT = "PODMAN_SYSTEMD_UNIT"
 UNIT_RULE = ("systemd-unit", float(_TRUST["systemd-unit"]))
 
 # best first: the label or variable that holds a name, its rule, and how far to trust it
@@ -45,7 +45,7 @@ def container_names(labels: Texts, env: Texts, image: ImageRef, name: str) -> Na
         "marathon-app": env.get("MARATHON_APP_ID", "").strip("/"),
         "kubernetes-pod": POD_HASHES.sub("", pod),
         "nomad-task": allocated,
-        "systemd-unit": _UNIT_PARTS.sub("", labels.get(_UNIT, "")),
+        "systemd-unit": _UNIT_PARTS.sub("", labels.get(UNIT, "")),
         "given-name": _given_name(name, image),
         "image-source": last_part(labels.get("org.opencontainers.image.source")),
         "image-repository": last_part(image.repository),

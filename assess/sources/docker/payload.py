@@ -273,11 +273,8 @@ def keep_network(raw: Payload) -> Kept:
 
 def keep_volume(raw: Payload) -> Kept:
     """Keep what is wanted of a volume; its options hold the passwords of network shares."""
-    options = raw.get("Options")
-    kept = _pick(raw, "volume")
-    if not isinstance(options, dict):
-        return kept, 0
-    return kept | {"export": nfs_export(options)}, len(options)
+    options = table(raw, "Options")
+    return _pick(raw, "volume") | {"export": nfs_export(options)}, len(options)
 
 
 # By list: the function that cuts an entry, its id, and the field of the info that counts entries.

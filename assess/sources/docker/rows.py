@@ -10,6 +10,7 @@ from assess.sources.base import Batch, Name, Row, Rows
 from assess.sources.docker.engine import ImageIndex, to_engine, to_host, to_images
 from assess.sources.docker.names import (
     COMPOSE,
+    UNIT,
     compose_dependencies,
     compose_name,
     container_names,
@@ -124,6 +125,8 @@ def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
     if not inspected:
         return unit
     memory = host.get("Memory")
+    # an orchestrator, or systemd, decides itself what starts again
+    policy = dig(host, "RestartPolicy", "Name") or "no"
     joined_to = table(inspected, "NetworkSettings", "Networks")
     asks = [inspected["settings"], *map(networks.get, joined_to)]
     # --cpus sets NanoCpus, older clients a quota of a period of 100 ms by default [us].
@@ -140,7 +143,7 @@ def to_unit(container: Container, index: ImageIndex, networks: Texts) -> Unit:
         host_ipc=_is_host(host.get("IpcMode")),
         proxies=inspected["proxies"],
         devices_n=len(host.get("Devices") or []),
-        restart_policy=dig(host, "RestartPolicy", "Name") or "no",
+        restart_policy=policy if platform == "docker" and UNIT not in labels else None,
         asks=asks,
     )
 

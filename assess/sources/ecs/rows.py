@@ -186,7 +186,7 @@ def _names(key: ServiceKey, tags: Texts, definition: Definition | None) -> Names
 
 
 def _to_service(service: Row, names: Names, definition: Definition | None) -> Row:
-    kept = integer(service, "deploymentConfiguration", "minimumHealthyPercent")
+    kept = picked(service, "ecs deployment")["kept"]
     # 100% while deploying is the default, and shows nothing of the service's needs.
     if kept is not None and kept >= _MIN_HEALTHY_DEFAULT:
         kept = None

@@ -24,9 +24,11 @@ from assess.sources.hosts import (
 from assess.sources.listing import lose
 from assess.sources.settings import of_command
 from assess.sources.values import (
+    as_list,
     cell,
     dicts,
     dig,
+    first_known,
     joined,
     leaf,
     picked,
@@ -100,7 +102,10 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
                 batch.cover(scope, table, "not_configured", hint=hint)
             continue
         with batch.call(scope, table, empty=MAY_BE_EMPTY) as call:
-            values = read_json(file, call.row)
+            read = read_json(file, call.row)
+            # the log of a scheduled query has all rows in one
+            found = [first_known(dig(value, "snapshot"), value) for value in read]
+            values = [row for value in found for row in as_list(value)]
             lost = lost_of(table, values) + strays_of(table, values, tables)
             lose(call, lost + misread_of(table, values))
             call.note(expected=len(values))
@@ -274,8 +279,7 @@ def to_containers(tables: Tables) -> Rows:
             "Ports": [picked(port, "osquery port") for port in ports[identifier]],
         }
         if has_mounts:
-            listing = mounts[identifier]
-            container["Mounts"] = [picked(mount, "osquery mount") for mount in listing]
+            container["Mounts"] = [picked(m, "osquery mount") for m in mounts[identifier]]
         containers.append(container)
     return containers
 

@@ -51,10 +51,7 @@ _DURATIONS = {  # seconds of a unit, by header; 0 where the cell says its unit
 }
 _TIMES = ("opened_at", "acked_at", "resolved_at", "closed_at", "changed_at")
 BY_TIMER = " by timer"  # ends the basis of a time at which a timer closed the ticket
-_BOOLEANS = {
-    **dict.fromkeys(("true", "yes", "y", "1"), True),
-    **dict.fromkeys(("false", "no", "n", "0"), False),
-}
+_FLAGS = vocabulary("incidents", "flags")  # nothing stands for false
 _PARTS = Linear(r"\s[/|>:-]+\s")  # of a category, the most special last
 _LABEL = Linear(r"([A-Za-z][\w-]*)[:=/]+\s?([\w.-]+)")
 _INCIDENT = Linear(r"(?i)\b(incident|outage|sev-?\d)\b")
@@ -183,7 +180,8 @@ class Reader:
         end = self._end(cells, opened)
         if not is_plausible(opened):
             end["bad_time"] = True
-        is_change = self._boolean(cells, "change_related")
+        named = first(cells, "change")[0].lower()
+        is_change = named not in ("", *_FLAGS) or self._boolean(cells, "change_related")
         if is_change is None and cause in ("deploy", "change"):
             is_change = True
         platform = self._word(cells, "platform_at_time")[0]
@@ -313,8 +311,8 @@ class Reader:
 
     def _boolean(self, cells: Cells, column: str) -> bool | None:
         text = first(cells, column)[0].lower()
-        self.unmapped += bool(text) and text not in _BOOLEANS
-        return _BOOLEANS.get(text)
+        self.unmapped += bool(text) and text not in _FLAGS
+        return bool(_FLAGS[text]) if text in _FLAGS else None
 
     def _container_evidence(self, cells: Cells, platform: str | None) -> str | None:
         """Return the evidence that containers were involved; NA without any text to search."""

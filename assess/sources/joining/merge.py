@@ -269,6 +269,8 @@ def _merge_keys(frame: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Rows]:
 
 def _inexact(cells: pd.Series) -> pd.Series:
     """Return cells as far as they count: 8 and 8.6 are one system, 1.7.2~ds1 is version 1.7.2."""
+    if cells.name == "arch":
+        return cells.map(lambda a: reference.arch_of(a) or a, na_action="ignore")
     if not str(cells.name).endswith("version"):
         return cells
     numbers = cells.astype(object).map(reference.parse_version)

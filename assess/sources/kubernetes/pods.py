@@ -18,7 +18,6 @@ from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
     Texts,
     Words,
-    by_name,
     dicts,
     dig,
     int_of,
@@ -225,10 +224,7 @@ def known_as(pod: Row, part: Part) -> Words:
 def _mounts(
     spec: Row, container: Row, namespace: str, material: Material
 ) -> Iterator[Mount]:
-    volumes = by_name(spec, "volumes")
-    for mount, name in volume_mounts(container):
-        # A StatefulSet makes a claim for each replica, which its template does not list.
-        volume = volumes.get(name, {"name": name})
+    for mount, volume in volume_mounts(spec, container):
         if mount.target.rstrip("/") != _SERVICE_ACCOUNT:
             yield _with_volume(mount, volume, namespace, material)
 

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
+from itertools import starmap
 from typing import NamedTuple
 
 from assess.sources.base import Row, Rows
@@ -181,13 +182,12 @@ def _with_pod(pod: Row, notes: Row, *, is_job: bool, is_web: bool) -> Unit:
     containers = dicts(pod, "containers")
     with_port = [c for c in containers if dicts(c, "ports")]
     main = table([*with_port, *containers], 0)
-    volumes = by_name(pod, "volumes")
-    others = [_to_unit(c, volumes) for c in containers if c is not main]
+    others = [_to_unit(c, pod) for c in containers if c is not main]
     beside = [
         replace(unit, role="sidecar", container=unit.container or f"c{number}")
         for number, unit in enumerate(others, start=2)  # a lone one needs no name
     ]
-    unit = _to_unit(main, volumes)
+    unit = _to_unit(main, pod)
     socket = Mount("/cloudsql", "cloudsql", source_class="socket")
     checked = any(map(_is_checked, containers))
     return to_replica(
@@ -208,7 +208,7 @@ def _is_checked(container: Row) -> bool:
     return any(probes) or bool(startup.get("httpGet") or startup.get("grpc"))
 
 
-def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
+def _to_unit(container: Row, pod: Row) -> Unit:
     limits = table(container, "resources", "limits")
     return to_unit(
         container,
@@ -217,10 +217,7 @@ def _to_unit(container: Row, volumes: dict[str, Row]) -> Unit:
         cpu=quantity(limits, "cpu") or _CPU,
         memory=integer(quantity(limits, "memory")) or _MEMORY,
         ports=tuple(ports_of(dicts(container, "ports"))),
-        mounts=tuple(
-            _with_volume(mount, volumes.get(name, {}))
-            for mount, name in volume_mounts(container)
-        ),
+        mounts=tuple(starmap(_with_volume, volume_mounts(pod, container))),
         stop_timeout_s=_STOP_S,
     )
 

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 from assess.sources.base import Lists, Row, Rows
@@ -13,7 +14,6 @@ from assess.sources.listing import Found, labelled, names_of
 from assess.sources.managed.apps import App, Deploy, to_replica, to_unit
 from assess.sources.unit import Unit, ports_of
 from assess.sources.values import (
-    by_name,
     dicts,
     integer,
     moment,
@@ -137,13 +137,12 @@ def _ships_logs(environment: Row) -> bool | None:
 
 def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) -> Unit:
     """Read the containers of a replica; the first one is its main one."""
-    volumes = by_name(template, "volumes")
     parts = [(c, "sidecar") for c in dicts(template, "containers")]
     starts = [(c, "init") for c in dicts(template, "initContainers")]
     main, *others = parts or [({}, "main")]
     grace = number(template, "terminationGracePeriodSeconds")
     units = [
-        replace(_to_unit(c, volumes), role=role, stop_timeout_s=grace or _STOP_S)
+        replace(_to_unit(c, template), role=role, stop_timeout_s=grace or _STOP_S)
         for c, role in (main, *others, *starts)
     ]
     first, *beside = units
@@ -160,7 +159,7 @@ def _with_template(template: Row, ingress: Row, settings: Row, *, is_job: bool) 
     )
 
 
-def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
+def _to_unit(container: Row, pod: Row) -> Unit:
     asked = table(container, "resources")
     return to_unit(
         container,
@@ -168,10 +167,7 @@ def _to_unit(container: Row, volumes: Mapping[str, Row]) -> Unit:
         ("secretRef",),
         cpu=number(asked, "cpu"),
         memory=integer(quantity(asked, "memory")),
-        mounts=tuple(
-            _with_volume(mount, volumes.get(name, {}))
-            for mount, name in volume_mounts(container)
-        ),
+        mounts=tuple(starmap(_with_volume, volume_mounts(pod, container))),
     )
 
 
@@ -196,11 +192,10 @@ def _to_group(item: Row) -> App:
     """Read a group: containers that run together on a machine of the provider."""
     own = _own(item)
     place = _place(item)
-    volumes = by_name(own, "volumes")
     starts = map(_own, dicts(own, "initContainers"))
     containers = [_own(container) for container in dicts(own, "containers")]
-    parts = [_of_group(c, "sidecar", volumes) for c in containers]
-    parts += [_of_group(c, "init", volumes) for c in starts]
+    parts = [_of_group(c, "sidecar", own) for c in containers]
+    parts += [_of_group(c, "init", own) for c in starts]
     main, *beside = parts or [Unit(platform="container-instances")]
     address = table(own, "ipAddress")
     ports = [integer(port, "port") for port in dicts(address, "ports")]
@@ -234,7 +229,7 @@ def _to_group(item: Row) -> App:
     )
 
 
-def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
+def _of_group(container: Row, role: str, group: Row) -> Unit:
     asked = table(container, "resources", "requests")
     limits = table(container, "resources", "limits") or asked
     unit = to_unit(
@@ -243,7 +238,7 @@ def _of_group(container: Row, role: str, volumes: Mapping[str, Row]) -> Unit:
         (),
         cpu=number(asked, "cpu"),
         memory=_gigabytes(asked),
-        mounts=tuple(_group_mounts(container, volumes)),
+        mounts=tuple(_group_mounts(container, group)),
         role=role,
     )
     return replace(
@@ -264,9 +259,8 @@ def _gigabytes(sizes: Row) -> int | None:
     return round(amount * _GB) if amount else None
 
 
-def _group_mounts(container: Row, volumes: Mapping[str, Row]) -> Iterator[Mount]:
-    for mount, own in volume_mounts(container):
-        volume = volumes.get(own, {})
+def _group_mounts(container: Row, group: Row) -> Iterator[Mount]:
+    for mount, volume in volume_mounts(group, container):
         if share := table(volume, "azureFile"):
             remote = replace(mount, type="volume", driver="azurefile", is_remote=True)
             yield replace(remote, volume=text(share, "shareName"))

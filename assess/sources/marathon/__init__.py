@@ -42,8 +42,6 @@ class MarathonSource(ListSource):
 
     def sort(self, document: Any) -> Sorted:
         """Sort apps, pods, tasks, agents and deployments by their keys."""
-        if not isinstance(document, dict):
-            return
         is_item = "instances" in document or "containers" in document
         for kind in ("slaves", "tasks"):
             if isinstance(document.get(kind), list) and not is_item:

@@ -8,7 +8,6 @@ from assess.sources.edges.address import may_be_address
 from assess.sources.unit import Unit
 from assess.sources.values import (
     Words,
-    by_name,
     dicts,
     healthy,
     mebibytes,
@@ -97,12 +96,10 @@ def sizes(asked: Row, limits: Row) -> Row:
 
 
 def _mounts(pod: Row, container: Row) -> Iterator[Mount]:
-    volumes = by_name(pod, "volumes")
-    for mount, name in volume_mounts(container):
-        volume = volumes.get(name, {})
+    for mount, volume in volume_mounts(pod, container):
         if source := text(volume, "host"):
             yield replace(mount, type="bind", source=source)
         elif volume.get("persistent"):
-            yield replace(mount, type="volume", volume=name or None)
+            yield replace(mount, type="volume", volume=text(volume, "name") or None)
         else:  # goes with its instance
             yield replace(mount, type="empty-dir", source_class="empty-dir")

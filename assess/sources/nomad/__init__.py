@@ -153,8 +153,7 @@ def to_host(node: Row, host_id: str) -> Row:
     system = attribute(node, "os.name")
     os_name, os_version = to_os(f"{system} {attribute(node, 'os.version')}")
     zone = attribute(node, f"{_AWS}placement.availability-zone")
-    cgroup = attribute(node, "unique.cgroup.version")
-    cgroup = cgroup or attribute(node, "os.cgroups.version")  # since Nomad 1.7
+    cgroup = text(picked(node, "nomad control groups"), "version")
     return frames.row(
         "hosts",
         host_id=host_id,
@@ -379,8 +378,6 @@ class NomadSource(ListSource):
 
     def sort(self, document: Any) -> Sorted:
         """Sort jobs, nodes and allocations by their keys."""
-        if not isinstance(document, dict):
-            return
         inside = document.get("Job")
         if "ClientStatus" in document and "JobID" in document:
             yield "allocations", [document]

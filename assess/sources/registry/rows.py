@@ -17,6 +17,7 @@ from assess.sources.values import (
     first_known,
     int_of,
     joined,
+    listed,
     moment,
     only,
     picked,
@@ -110,9 +111,8 @@ def _keep_schema_1(raw: Any) -> Row:
         latest = json.loads(str(dig(raw, "history", 0, "v1Compatibility")))
     except (ValueError, RecursionError):
         latest = None
-    layers = dig(raw, "fsLayers")
     return {
-        "layers_n": len(layers) if isinstance(layers, list) else None,
+        "layers_n": len(listed(raw, "fsLayers")) or None,
         "arch": _text(raw, "architecture"),
         "created_at": moment(text(latest, "created")),
     }
@@ -249,12 +249,14 @@ def to_dumped(value: Any) -> Rows:
         rows = [row for part in value for row in to_dumped(part)]
         return [row | {"dangling": False, "tags": None} for row in rows]
     descriptor = dig(value, "Descriptor")
-    if isinstance(descriptor, dict):
+    if dig(descriptor, "annotations", ATTESTATION):
+        return []
+    if descriptor:
         manifest = value.get("SchemaV2Manifest") or value.get("OCIManifest")
         kept = keep_manifest(manifest, _text(descriptor, "mediaType"))
         kept["arch"] = _text(descriptor, "platform", "architecture")
-        return _dumped(text(value, "Ref"), descriptor.get("digest"), kept)
-    layers = [*dicts(value, "LayersData")]
+        return _dumped(text(value, "Ref"), dig(descriptor, "digest"), kept)
+    layers = dicts(value, "LayersData")
     kinds = {_schema(text(layer, "MIMEType")) for layer in layers}
     kept = {
         **picked(value, "skopeo image"),

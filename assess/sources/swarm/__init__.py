@@ -26,8 +26,6 @@ class SwarmSource(ListSource):
 
     def sort(self, document: Any) -> Sorted:
         """Sort services, nodes and tasks by their keys."""
-        if not isinstance(document, dict):
-            return
         if from_line := from_cli(document):
             yield from_line[0], [from_line[1]]
         elif dig(document, "Spec", "TaskTemplate") is not None:

@@ -132,9 +132,7 @@ def _container(identifier: str, name: str) -> About:
 
 def _of_stats(value: Any, stem: str, at: float) -> Samples:
     """Read an entry of ``stats`` of docker, nerdctl or podman; 100% is one processor."""
-    if not isinstance(value, dict):
-        return []
-    entry = {_WORDS.sub("", name).lower(): cell for name, cell in value.items()}
+    entry = {_WORDS.sub("", name).lower(): cell for name, cell in table(value).items()}
     own = picked(entry, "engine stats")
     memory = (own["memory"] or "").partition("/")[0].strip()
     percent = _PERCENT.fullmatch(own["cpu"] or "")
@@ -254,16 +252,16 @@ def columns_of(samples: Iterable[Sample]) -> Row:
     by_kind: dict[str, Samples] = defaultdict(list)
     for sample in samples:
         by_kind[sample.what].append(sample)
-    cpu = by_kind.get(CPU, [])
-    memory = by_kind.get(MEMORY, [])
-    windows = [window for part in (cpu, memory) if (window := _window(part)) is not None]
+    cpu = by_kind[CPU]
+    memory = by_kind[MEMORY]
+    windows = [window for window in map(_window, (cpu, memory)) if window is not None]
     return frames.row(
         "workloads",
         cpu_p95=_summary(cpu, P95),
         cpu_peak=_summary(cpu, PEAK),
         memory_p95_bytes=_whole(_summary(memory, P95)),
         memory_peak_bytes=_whole(_summary(memory, PEAK)),
-        usage_window_hours=min(windows) if windows else None,
+        usage_window_hours=min(windows, default=None),
     )
 
 

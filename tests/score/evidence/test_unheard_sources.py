@@ -41,3 +41,28 @@ def test_mounts_of_a_source_that_answered_nothing_are_unknown(kind, calls, is_un
     gates = assess.score_readiness(inventory, POLICY).details["gates"]
     state = gates.set_index("gate")["state"]["G7"]
     assert (state == "unknown") == is_unheard
+
+
+SIGNS = {
+    "restart_policy": ("self_healing.heals", "always", "no"),
+    "health": ("observability.health", "healthy", "none"),
+}
+
+
+@pytest.mark.parametrize("column", SIGNS)
+def test_a_sign_that_a_replica_may_show_is_open_whatever_the_others_lack(column):
+    """What hides the good sign of one replica does not turn it into a bad one."""
+    check, good, bad = SIGNS[column]
+
+    def state(*cells):
+        row = {"service_id": "a", "state": "running", "image_ref": "a:1"}
+        rows = [{**row, "workload_id": f"a{n}", column: c} for n, c in enumerate(cells)]
+        services = pd.DataFrame({"service_id": ["a"], "platform": ["host"]})
+        tables = {"workloads": pd.DataFrame(rows), "services": services}
+        inventory = from_frames(tables, snapshot_at="2026-09-30")
+        atoms = assess.score_readiness(inventory, POLICY).details["atoms"]
+        return atoms.set_index("check")["state"][check]
+
+    assert state(good, bad) == "pass"
+    assert state(None, bad) == "unknown"
+    assert state(bad, bad) == "fail"

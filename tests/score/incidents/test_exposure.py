@@ -184,6 +184,29 @@ def test_only_who_looked_for_incidents_watched(source, call, status, months):
     assert found.spells["months"].sum() == pytest.approx((months or 0) / (365.25 / 12))
 
 
+@pytest.mark.parametrize("status", ["denied", "timeout", "parse_error", "throttled"])
+def test_what_one_tracker_of_two_would_have_shown_is_not_nothing(status):
+    """Its incidents are missing in the whole time that the other one watched."""
+    services = [service("a", "docker"), service("b", "docker")]
+    events = [incident(1, "a", "05-01")]
+
+    def found(*others):
+        return fleet(services, events, coverage=[WATCHED, *others])
+
+    lost = {**WATCHED, "scope": "other", "status": status}
+    lost |= {"window_start": None, "window_end": None}
+    answered = {**lost, "call": "list", "status": "partial"}
+    whole, part = found(), found(lost)
+    assert exposure(whole, POLICY).is_covered
+    assert exposure(found(lost, answered), POLICY).is_covered
+    assert not exposure(part, POLICY).is_covered
+    assert exposure(part, POLICY).clean_months(side="container", tiers=(2,)) is None
+    rates = incident_rates(part, POLICY)
+    assert rates["rate_per_year_hi"].isna().all()
+    assert rates["rate_per_year_lo"].eq(0).all()
+    assert budget(part, POLICY) <= budget(whole, POLICY)
+
+
 def test_nobody_watched_is_no_record():
     inventory = from_frames(
         {"services": pd.DataFrame([service("a", "host")])}, snapshot_at=AT
@@ -547,7 +570,7 @@ def test_a_platform_that_one_snapshot_alone_names_narrows_no_claim():
             for has_names, day in quarters
         )
         data = ClaimData(Assessment(now, POLICY, earlier=Assessment(was, POLICY)))
-        return data.spells, [MEASURES[claim](data).interval for claim in ("C13", "C14")]
+        return data.spells, [MEASURES[n](data).interval for n in (12, 13)]
 
     _, known = record(was_named=True, is_named=True)
     for was_named in (True, False):

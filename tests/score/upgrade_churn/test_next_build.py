@@ -203,6 +203,12 @@ COPY = "COPY --from=make /a /a\n"
         (GO.format("") + OLD + COPY, "may"),
         (GO.format("ENV CGO_ENABLED=0\n") + OLD + COPY, None),
         (GO.format("") + "FROM alpine:3.18\n" + COPY, None),
+        # C of a base that moved to a newer system
+        ("FROM debian:stable AS make\nRUN make all\n" + OLD + COPY, "may"),
+        ("FROM debian:stable AS make\nRUN ./a.sh && cmake .\n" + OLD + COPY, "may"),
+        ("FROM debian:stable AS make\nRUN apt-get install make\n" + OLD + COPY, None),
+        ("FROM debian:11 AS make\nRUN make all\n" + OLD + COPY, None),
+        ("FROM debian:stable AS make\nRUN make LDFLAGS=-static\n" + OLD + COPY, None),
     ],
 )
 def test_what_a_stage_links_may_be_too_new_for_the_last_one(broken, text, expected):
