@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Index, Series, Timedelta
 
-from assess.frames import EXTERNAL, Frames, surely
+from assess.frames import EXTERNAL, surely
 from assess.inventory import Inventory
 from assess.policy import Policy
 from assess.score.blast_radius.failures import observed_failures
@@ -260,9 +260,7 @@ def score_blast_radius(
             sampling=sampling,
         )
     minutes = _minutes_per_year(inventory, policy)
-    checks = partial(
-        _checks, inventory, policy, evidence, sampling=sampling, failures_n=failures_n
-    )
+    checks = partial(validate, inventory, policy, evidence, sampling, failures_n)
     tables = {
         "affected": affected,
         "frozen": topology.frozen,
@@ -280,30 +278,6 @@ def score_blast_radius(
     )
 
 
-def _checks(
-    inventory: Inventory,
-    policy: Policy,
-    evidence: Failures,
-    *,
-    sampling: Sampling,
-    failures_n: int,
-) -> Frames:
-    """Return the checks of predictions, made by the policy alone for the elements that failed."""
-    topology = evidence.topology
-    failed = topology.elements.isin(list(evidence.of_element))
-    drawn = {"lo": failed, "point": failed, "hi": np.zeros_like(failed)}
-    graph = topology.graphs["hi"]
-    impacts = by_level(topology, graph, sampling, listed=failed, drawn=drawn)
-    return validate(
-        inventory,
-        policy,
-        evidence,
-        impacts=impacts,
-        sampling=sampling,
-        failures_n=failures_n,
-    )
-
-
 def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
     """Update what is expected by the past failures of each element, if the policy uses them."""
     if not uses(policy):
@@ -314,9 +288,11 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
     services_n = len(topology.services)
     weight = topology.weight[:services_n]
     floor = evidence.outside.floor(evidence.every, settings["floor_strength"])
-    rows = {name: getattr(impact, name).copy() for name in LOSSES.names or ()}
+    names = LOSSES.names or ()
+    rows = {name: getattr(impact, name).copy() for name in names}
     failed = topology.elements.get_indexer(list(evidence.of_element))
-    kept = ~np.isin(impact.scenario, failed) | (impact.node >= services_n)
+    kept = ~np.isin(impact.scenario, failed)
+    kept |= impact.node >= services_n
     pairs = [(impact.scenario[kept], impact.node[kept], impact.p[kept])]
     for at, element in zip(failed, evidence.of_element, strict=True):
         past = evidence.past(element, evidence.every)
@@ -330,11 +306,11 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
         rows["loss"][at] += (p - before) @ weight
         rows["se"][at] *= strength / (strength + len(losses))
         down = np.flatnonzero(p)
-        rows["reached_n"][at] += np.count_nonzero(before[down] == 0)
+        is_new = before[down] == 0
+        rows["reached_n"][at] += is_new.sum()
         pairs.append((np.full(len(down), at), down, p[down]))
-    scenario, node, chance = (
-        np.concatenate(column) for column in zip(*pairs, strict=True)
-    )
+    columns = [np.concatenate(column) for column in zip(*pairs, strict=True)]
+    scenario, node, chance = columns
     order = np.lexsort([node, scenario])
     return replace(
         impact,
@@ -348,16 +324,19 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
 def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     """List pairs of element and service that can fail together, with their probabilities."""
     n = max(len(topology.services), 1)
-    inside = {level: impacts[level].node < len(topology.services) for level in LEVELS}
-    keys = {
-        level: impacts[level].scenario[some] * n + impacts[level].node[some]
-        for level, some in inside.items()
-    }
+    pairs = {}
+    for level in LEVELS:
+        impact = impacts[level]
+        inside = impact.node < len(topology.services)
+        keys = impact.scenario[inside] * n
+        keys += impact.node[inside]
+        pairs[level] = Series(impact.p[inside], keys)
     # a service may have gone down that nothing known connects
-    every = np.union1d(keys["hi"], keys["point"])
-    p = {level: np.zeros(len(every)) for level in LEVELS}
-    for level, some in inside.items():
-        p[level][np.searchsorted(every, keys[level])] = impacts[level].p[some]
+    every = np.union1d(pairs["hi"].index, pairs["point"].index)
+    p = {
+        level: known.reindex(every, fill_value=0.0).to_numpy()
+        for level, known in pairs.items()
+    }
     kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(topology.elements.get_level_values(1))
     return DataFrame(

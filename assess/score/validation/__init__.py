@@ -23,7 +23,7 @@ from assess.score.blast_radius.learning import (
     learns,
     uses,
 )
-from assess.score.blast_radius.propagation import Impact
+from assess.score.blast_radius.propagation import Impact, by_level
 from assess.score.blast_radius.topology import (
     FAR,
     LEVELS,
@@ -75,26 +75,24 @@ FLAT = "flat p"
 GRID = 50  # flat probabilities are rounded to this part
 
 
-def validate(  # noqa: PLR0913
+def validate(
     inventory: Inventory,
     policy: Policy,
     evidence: Failures,
-    *,
-    impacts: Mapping[str, Impact],
     sampling: Sampling,
     failures_n: int,
 ) -> Frames:
     """Check predictions against observed failures.
 
     ``evidence`` is of all ``failures_n`` of them, or of a sample by the seed [count]; its topology
-    has the policy's probabilities, and ``impacts`` are by level what these predict. The frames are
-    those of the functions below and in `skill`, and ``predicted``: the prediction of each rule for
-    each pair.
+    has the policy's probabilities. The frames are those of the functions below and in `skill`, and
+    ``predicted``: the prediction of each rule for each pair.
     """
     level = policy.level
     seed = policy.seed
     topology = evidence.topology
     failures = evidence.failures
+    impacts = by_policy(evidence, sampling)
     calibration = calibrate(evidence, impacts, policy)
     rows = failures_to_judge(evidence, policy)
     picked = [failures[row] for row in rows]
@@ -120,6 +118,15 @@ def validate(  # noqa: PLR0913
         "calibration_measures": measured,
         "learned_judged": verdicts(skills, comparisons, len(picked), failures_n),
     }
+
+
+def by_policy(evidence: Failures, sampling: Sampling) -> dict[str, Impact]:
+    """Return by level what the policy's probabilities expect where an element failed."""
+    topology = evidence.topology
+    failed = topology.elements.isin(list(evidence.of_element))
+    drawn = {"lo": failed, "point": failed, "hi": failed & False}
+    graph = topology.graphs["hi"]
+    return by_level(topology, graph, sampling, listed=failed, drawn=drawn)
 
 
 def sampled(samples: Mapping[str, tuple[int, int]], seed: int) -> DataFrame:
