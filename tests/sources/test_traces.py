@@ -286,8 +286,10 @@ def resource_spans(service, spans):
     return [{"resourceSpans": [otlp_batch(service, "scopeSpans", *spans)]}]
 
 
-def test_who_sends_and_who_receives_need_the_broker_between_them(tmp_path):
-    broker = (("messaging.system", "kafka"), ("server.address", "kafka"))
+@pytest.mark.parametrize("address", [[("server.address", "kafka")], []])
+def test_who_sends_and_who_receives_need_the_broker_between_them(tmp_path, address):
+    # clients that find brokers themselves name the system alone
+    broker = [("messaging.system", "kafka"), *address]
     both = [
         *resource_spans("shop", [otlp_span("a", "", 4, *broker)]),
         *resource_spans("mailer", [otlp_span("b", "a", 5, *broker)]),
