@@ -1471,7 +1471,9 @@ def test_every_column_of_rules_by_hand():
         **{"keeps_data": False, "keeps_none": False, "pinned": False},
         **{"created_from": 0, "created_by": 20260930, "host_network": True},
         # no setting is known
-        **dict.fromkeys(["cgo", "checks", "compiles", "linking", "runs_on", "starts"], ""),
+        **dict.fromkeys(
+            ["cgo", "checks", "compiles", "linking", "runs_on", "starts"], ""
+        ),
         **{"is_operator": False, "search_security": ""},
         **{"discovery": "", "needs_elasticsearch": "", "needs_mongo": ""},
         **dict.fromkeys(["needs_mariadb", "needs_mysql", "needs_postgres"], ""),
