@@ -1472,9 +1472,9 @@ def test_every_column_of_rules_by_hand():
         **{"created_from": 0, "created_by": 20260930, "host_network": True},
         # no setting is known
         **dict.fromkeys(
-            ["cgo", "checks", "linking", "runs_on", "search_security", "starts"], ""
+            ["cgo", "checks", "compiles", "linking", "runs_on", "starts"], ""
         ),
-        **{"is_operator": False},
+        **{"is_operator": False, "search_security": ""},
         **{"discovery": "", "needs_elasticsearch": "", "needs_mongo": ""},
         **dict.fromkeys(["needs_mariadb", "needs_mysql", "needs_postgres"], ""),
     }
