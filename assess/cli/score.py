@@ -324,8 +324,8 @@ def check(
     """List the services that break a limit, and exit with 3 if there are any.
 
     Unknown readiness counts as below the limit. A gate is open if it fails or if its state is
-    unknown; a waived gate is closed. Without --service, a host or platform of which a source that
-    lists services got no answer breaks every limit: nobody knows what runs there.
+    unknown; a waived gate is closed. Without --service, a source that lists services and answered
+    no call breaks every limit: nobody knows what runs there. One host of many is a warning.
     """
     from pandas import DataFrame
 
@@ -372,26 +372,37 @@ def check(
         named = rows["service_id"].fillna("what is of no service")
         number = "" if limit == NO_BREAKS else f" {wanted:g}"
         say("broken", f"--{limit}{number} by {sentence_list(named, most=NAMED)}")
+    calls = _unheard(assessment.inventory)
+    places = (calls["source"] + " " + calls["scope"]).unique()
+    if len(places) and not services:
+        named = sentence_list(places, most=NAMED)
+        say("warning", f"no answer came from {named}: what runs there is not checked")
     if broken:
         click.get_current_context().exit(BROKEN)
+
+
+def _unheard(inventory: Inventory) -> DataFrame:
+    """Return the calls to places where a source that lists what runs got no answer."""
+    from assess.sources.catalogue import source_types
+
+    kinds = source_types().items()
+    listing = [name for name, kind in kinds if {"services", "workloads"} <= {*kind.fills}]
+    calls = inventory.unheard
+    return calls[calls["source"].isin(listing)]
 
 
 def _unlisted(
     inventory: Inventory, limits: Mapping[str, float | None]
 ) -> Iterator[tuple[Any, ...]]:
     """Yield every limit of a fleet where a source that lists what runs answered no call."""
-    from assess.sources.catalogue import source_types
     from assess.words import sentence_list
 
-    kinds = source_types().items()
-    listing = [name for name, kind in kinds if {"services", "workloads"} <= {*kind.fills}]
-    calls = inventory.unheard
-    calls = calls[calls["source"].isin(listing)]
-    unheard = (calls["source"] + " " + calls["scope"]).unique()
-    named = sentence_list(unheard, most=NAMED)
-    why = f"no call was answered by {named}: nobody knows what runs there"
+    unheard = sorted(inventory.silent.intersection(_unheard(inventory)["source"]))
+    why = (
+        f"no call was answered by {sentence_list(unheard)}: nobody knows what runs there"
+    )
     for name, wanted in limits.items():
-        if len(unheard) and wanted is not None:
+        if unheard and wanted is not None:
             yield name, wanted, None, None, why
 
 

@@ -14,15 +14,6 @@ def readiness(store):
     return assess.score_readiness(assess.load(store / "2026Q3"), assess.load_policy())
 
 
-@pytest.fixture(scope="module")
-def heard(store, tmp_path_factory):
-    """Return the place of the sample without its two hosts of Docker that did not answer."""
-    inventory = assess.load(store / "2026Q3")
-    calls = inventory["coverage"].drop(inventory.unheard.index)
-    place = tmp_path_factory.mktemp("heard")
-    return str(write_snapshot(inventory.replace(coverage=calls), place / "2026Q3"))
-
-
 def broken(call, *arguments):
     result = call("check", *arguments, "--json", code=3)
     document = json.loads(result.stdout)
@@ -31,9 +22,9 @@ def broken(call, *arguments):
     return document["rows"]
 
 
-def test_limits_that_hold_exit_with_0(call, heard, readiness):
+def test_limits_that_hold_exit_with_0(call, sample, readiness):
     lowest = readiness.frame["readiness_lo"].min()
-    args = ("check", heard, "--min-readiness", str(lowest), "--max-open-gates", "10000")
+    args = ("check", sample, "--min-readiness", str(lowest), "--max-open-gates", "10000")
     result = call(*args, "--min-coverage", "0")
     assert "all limits hold for 40 services" in result.stderr
     assert json.loads(call(*args, "--json").stdout) == {
@@ -44,10 +35,10 @@ def test_limits_that_hold_exit_with_0(call, heard, readiness):
     }
 
 
-def test_min_readiness_names_every_service_below(call, heard, readiness):
+def test_min_readiness_names_every_service_below(call, sample, readiness):
     points = readiness.frame["readiness_lo"]
     limit = float(points.median())
-    rows = broken(call, heard, "--min-readiness", str(limit))
+    rows = broken(call, sample, "--min-readiness", str(limit))
     assert {row["service_id"] for row in rows} == set(points.index[points < limit])
     assert all(row["found"] < row["wanted"] == limit for row in rows)
 
@@ -65,19 +56,19 @@ def test_what_is_hidden_meets_no_limit_of_readiness(call, sample, store, tmp_pat
     assert known <= hidden
 
 
-def test_min_coverage_names_every_service_below(call, heard, readiness):
+def test_min_coverage_names_every_service_below(call, sample, readiness):
     shares = readiness.frame["coverage"]
-    rows = broken(call, heard, "--min-coverage", "1")
+    rows = broken(call, sample, "--min-coverage", "1")
     assert {row["service_id"] for row in rows} == set(shares.index[shares < 1])
 
 
-def test_an_unknown_gate_is_open_and_a_waived_one_is_not(call, heard, readiness):
+def test_an_unknown_gate_is_open_and_a_waived_one_is_not(call, sample, readiness):
     gates = readiness.details["gates"]
     opened = gates[gates["state"].isin(["fail", "unknown"])]
-    rows = broken(call, heard, "--max-open-gates", str(len(opened) - 1))
+    rows = broken(call, sample, "--max-open-gates", str(len(opened) - 1))
     assert sum(row["found"] for row in rows) == len(opened)
     assert any("unknown" in row["why"] for row in rows)
-    call("check", heard, "--max-open-gates", str(len(opened)))
+    call("check", sample, "--max-open-gates", str(len(opened)))
 
 
 def test_an_unknown_readiness_keeps_no_limit(call, tmp_path):
@@ -194,10 +185,13 @@ def test_a_source_that_answered_nothing_meets_no_limit_of_the_fleet(
     assert row["service_id"] is row["found"] is None
     assert "no call was answered by ecs" in row["why"]
     call("check", ".", limit, "--service", "a", code=0)
-    # another account is another place; what was carried forward had been answered
+    # another account answered: one of many is a warning, or no large fleet could be checked
     (tmp_path / "coverage.csv").write_text(f"{calls}1,ecs,b,list_services,ok\n")
-    (row,) = broken(call, ".", limit)
-    assert "no call was answered by ecs a:" in row["why"]
+    result = call("check", ".", limit, code=0)
+    assert (
+        "warning: no answer came from ecs a: what runs there is not checked"
+        in result.stderr
+    )
     for known in ("list_tags,ok", "list_tags,partial", "carried:workloads,stale"):
         (tmp_path / "coverage.csv").write_text(f"{calls}1,ecs,a,{known}\n")
-        call("check", ".", limit, code=0)
+        assert "no answer" not in call("check", ".", limit, code=0).stderr

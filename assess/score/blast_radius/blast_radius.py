@@ -287,7 +287,8 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
     strength = settings["pair_strength"]
     services_n = len(topology.services)
     weight = topology.weight[:services_n]
-    floor = evidence.outside.floor(evidence.every, settings["floor_strength"])
+    least = settings["floor_strength"]
+    floor = evidence.outside.floor(evidence.every, least)
     names = LOSSES.names or ()
     rows = {name: getattr(impact, name).copy() for name in names}
     failed = topology.elements.get_indexer(list(evidence.of_element))
@@ -299,12 +300,14 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
         before = impact.chances(at)[:services_n]
         p = past.update(before, floor, strength)
         losses = past.losses(p, weight)
-        ends = np.array([impact.next_lo[at], impact.next_hi[at]])
+        ends = (impact.next_lo[at], impact.next_hi[at])
         lo, hi = past.ends(ends, losses, strength, policy.level)
         rows["next_lo"][at] = lo
         rows["next_hi"][at] = hi
-        rows["loss"][at] += (p - before) @ weight
-        rows["se"][at] *= strength / (strength + len(losses))
+        more = p - before
+        rows["loss"][at] += more @ weight
+        share = strength / (strength + len(losses))
+        rows["se"][at] *= share
         down = np.flatnonzero(p)
         is_new = before[down] == 0
         rows["reached_n"][at] += is_new.sum()

@@ -81,7 +81,9 @@ class Past:
 
     def chances(self, p: Floats, strength: float) -> Floats:
         """Return by service ``(k + s p) / (n + s)``: of n failures with data, k took it down."""
-        return (self.down.sum(axis=0) + strength * p) / (self.seen.sum(axis=0) + strength)
+        k = self.down.sum(axis=0)
+        n = self.seen.sum(axis=0)
+        return (k + strength * p) / (n + strength)
 
     def update(self, p: Floats, floor: Floats, strength: float) -> Floats:
         """Return the chances of what can go down or did; ``floor`` where no call leads."""
@@ -95,7 +97,8 @@ class Past:
 
         The prediction counts as ``strength`` failures here, too: half of them at each end.
         """
-        both = np.append(losses, np.repeat(ends, max(round(strength / 2), 1)))
+        times = max(round(strength / 2), 1)
+        both = np.append(losses, np.repeat(ends, times))
         # by Weibull's quantiles k values lie below the k-th with the chance k / (n + 1)
         cut = (1 - level) / 2
         return np.quantile(both, [cut, 1 - cut], method="weibull")

@@ -6,7 +6,6 @@ down and its caller was observed; a caller that the failure took down directly s
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
 
@@ -152,16 +151,16 @@ class Failures:
         return np.ones(len(self.failures), bool)
 
     @cached_property
-    def of_element(self) -> dict[Element, Integers]:
+    def of_element(self) -> dict[Element, list[int]]:
         """The positions of the failures of each element."""
-        own = defaultdict(list)
+        own: dict[Element, list[int]] = {}
         for position, failure in enumerate(self.failures):
-            own[failure.element].append(position)
-        return {element: np.array(positions) for element, positions in own.items()}
+            own.setdefault(failure.element, []).append(position)
+        return own
 
     def past(self, element: Element, kept: Booleans) -> Past:
         """Return the kept failures of an element."""
-        own = self.of_element[element]
+        own = np.array(self.of_element[element])
         own = own[kept[own]]
         return Past(self.seen[own], self.down[own])
 

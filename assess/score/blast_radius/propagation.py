@@ -422,8 +422,7 @@ class _Work:
             losses[some] = outcome.losses
             scenario = some[undecided.scenario]
             exposed = outcome.p >= self.sampling.exposed_from
-            fell = (undecided.node[exposed], times[scenario[exposed]], graph.nodes)
-            exposure_n += np.bincount(*fell).astype(np.int64)
+            np.add.at(exposure_n, undecided.node[exposed], times[scenario[exposed]])
             wanted = listed[scenario]
             places = (scenario[wanted] + start, undecided.node[wanted])
             pairs.append((*places, outcome.p[wanted]))

@@ -263,7 +263,8 @@ def calibrate(
     topology = evidence.topology
     settings = policy["blast_radius"]
     strength = settings["pair_strength"]
-    floor = evidence.outside.floor(evidence.every, settings["floor_strength"])
+    least = settings["floor_strength"]
+    floor = evidence.outside.floor(evidence.every, least)
     values = topology.service_weight.to_numpy()
     n = len(values)
     fleet = total_weight(values)
@@ -280,14 +281,19 @@ def calibrate(
         others = evidence.past(failure.element, kept)
         lo, p, hi = (impacts[level].chances(place)[:n] for level in LEVELS)
         p = others.update(p, floor, strength)
-        both = [p, np.minimum(lo, p), np.maximum(hi, p)]
-        shares = both @ (values * seen) / total
+        lo = np.minimum(lo, p)
+        hi = np.maximum(hi, p)
+        counted = values * seen / total
+        shares = [p, lo, hi] @ counted
         observed = values[failure.down].sum() / total
         event = (failure.event, failure.event_id, *failure.element)
-        ends = np.array([point.next_lo[place], point.next_hi[place]])
-        held = others.ends(ends, others.losses(p, values), strength, policy.level)
+        low = point.next_lo[place]
+        high = point.next_hi[place]
+        losses = others.losses(p, values)
+        held = others.ends((low, high), losses, strength, policy.level)
         # the interval is of the whole fleet: it cannot be compared with a part of it
-        if not (seen | (values == 0)).all():
+        whole = seen | (values == 0)
+        if not whole.all():
             held = np.full(2, np.nan)
         beside = "; ".join(failure.beside)
         rows.append((*event, observed, *shares, *held / fleet, seen.sum(), beside))

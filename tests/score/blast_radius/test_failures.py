@@ -200,7 +200,7 @@ def test_a_prediction_counts_as_two_failures_beside_those_of_its_element():
     # without data, what is expected counts
     weight = np.array([1.0, 2.0, 4.0, 8.0])
     assert past.losses(p, weight) == pytest.approx([7, 9, 1 + 4 * 1.5 / 4])
-    ends = np.array([3.0, 12.0])
+    ends = (3.0, 12.0)
     assert past.ends(ends, np.array([]), 2.0, 0.9).tolist() == [3, 12]
     assert past.ends(ends, np.array([7.0, 9.0, 2.5]), 2.0, 0.9).tolist() == [2.5, 12]
     # 40 of 42 values between: one more lies outside with a chance of one in ten
