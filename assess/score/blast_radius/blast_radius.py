@@ -312,8 +312,8 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
         is_new = before[down] == 0
         rows["reached_n"][at] += is_new.sum()
         pairs.append((np.full(len(down), at), down, p[down]))
-    columns = [np.concatenate(column) for column in zip(*pairs, strict=True)]
-    scenario, node, chance = columns
+    columns = zip(*pairs, strict=True)
+    scenario, node, chance = (np.concatenate(column) for column in columns)
     order = np.lexsort([node, scenario])
     return replace(
         impact,

@@ -88,17 +88,21 @@ class Past:
     def update(self, p: Floats, floor: Floats, strength: float) -> Floats:
         """Return the chances of what can go down or did; ``floor`` where no call leads."""
         can = (p > 0) | self.down.any(axis=0)
-        updated = self.chances(np.maximum(p, floor), strength)
+        least = np.maximum(p, floor)
+        updated = self.chances(least, strength)
         # what is certain stays
         return np.where(p < 1, updated * can, p)
 
-    def ends(self, ends: Floats, losses: Floats, strength: float, level: float) -> Floats:
+    def ends(
+        self, ends: tuple[float, float], losses: Floats, strength: float, level: float
+    ) -> Floats:
         """Return the interval of one more failure: of past losses, and of the prediction's ends.
 
         The prediction counts as ``strength`` failures here, too: half of them at each end.
         """
         times = max(round(strength / 2), 1)
-        both = np.append(losses, np.repeat(ends, times))
+        expected = np.repeat(ends, times)
+        both = np.append(losses, expected)
         # by Weibull's quantiles k values lie below the k-th with the chance k / (n + 1)
         cut = (1 - level) / 2
         return np.quantile(both, [cut, 1 - cut], method="weibull")
