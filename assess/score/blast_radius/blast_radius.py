@@ -23,6 +23,7 @@ from assess.score.blast_radius.learning import (
     unexplained,
     uses,
     with_lessons,
+    with_low_ends,
 )
 from assess.score.blast_radius.placement import KINDS, PAIR
 from assess.score.blast_radius.propagation import Impact, by_level, choose
@@ -237,7 +238,8 @@ def score_blast_radius(
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
     settings = replace(Sampling.of(policy), unexplained=besides)
     sampling, listed, drawn = choose(topology, policy, settings, wanted)
-    impacts = by_level(topology, unseen, sampling, listed=listed, drawn=drawn)
+    low = with_low_ends(topology, declared, learned)
+    impacts = by_level(low, unseen, sampling, listed=listed, drawn=drawn)
     impacts["point"] = _updated(impacts["point"], evidence, policy)
     frame = _frame(topology, impacts)
     affected = _affected(topology, impacts)

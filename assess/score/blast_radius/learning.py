@@ -465,6 +465,16 @@ def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topo
     return replace(topology, edges=edges.assign(point=point))
 
 
+def with_low_ends(topology: Topology, declared: Topology, learned: DataFrame) -> Topology:
+    """Return the topology with lower ends as low as what was learned."""
+    # Moves keep the policy's: what they change would else depend on failures that may be hidden.
+    point = topology.edges["point"]
+    is_taught = point != declared.edges["point"]
+    least = learned["lo"].reindex(point.index).where(is_taught)
+    lo = topology.edges["lo"].clip(upper=least)
+    return replace(topology, edges=topology.edges.assign(lo=lo))
+
+
 def is_given(edges: DataFrame) -> Booleans:
     """Mark edges declared impossible or certain: failures do not change them."""
     is_certain = edges["point"].isin([0.0, 1.0])
