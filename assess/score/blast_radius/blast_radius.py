@@ -223,7 +223,7 @@ def score_blast_radius(
     >>> blast.frame["impact"].idxmax()
     ('az', 'own-1')
     >>> blast.frame.loc[("host", "app-3"), ["impact_lo", "impact", "impact_hi"]].round(2).tolist()
-    [0.11, 0.12, 0.45]
+    [0.08, 0.12, 0.45]
     """
     inventory = inventory.running
     declared = build_topology(inventory, policy)
