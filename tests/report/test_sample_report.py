@@ -11,7 +11,7 @@ import assess
 from assess import execution
 
 COMMITTED = ROOT / "reports" / "2026Q3"
-SMALL_PAGE = 1_120_000  # of the 1.2 MB that it may have [bytes]
+SMALL_PAGE = 1_125_000  # of the 1.2 MB that it may have [bytes]
 COMMAND = (
     "assess report data/sample/2026Q3 --previous data/sample/2026Q2 -o reports/2026Q3"
 )

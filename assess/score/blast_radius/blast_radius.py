@@ -23,7 +23,6 @@ from assess.score.blast_radius.learning import (
     unexplained,
     uses,
     with_lessons,
-    with_low_ends,
 )
 from assess.score.blast_radius.placement import KINDS, PAIR
 from assess.score.blast_radius.propagation import Impact, by_level, choose
@@ -238,8 +237,7 @@ def score_blast_radius(
     wanted = topology.elements.isin([*{f.element for f in failures}, *asked])
     settings = replace(Sampling.of(policy), unexplained=besides)
     sampling, listed, drawn = choose(topology, policy, settings, wanted)
-    low = with_low_ends(topology, declared, learned)
-    impacts = by_level(low, unseen, sampling, listed=listed, drawn=drawn)
+    impacts = by_level(topology, unseen, sampling, listed=listed, drawn=drawn)
     impacts["point"] = _updated(impacts["point"], evidence, policy)
     frame = _frame(topology, impacts)
     affected = _affected(topology, impacts)
@@ -254,10 +252,11 @@ def score_blast_radius(
     relocation = DataFrame(columns=[*PAIR, "sign"])
     if detail:
         is_drawn = drawn["point"][: len(services)]  # services come first
+        # by the policy alone: else a failure that is hidden could make a move look better
         relocation, moved = containment(
             inventory,
             policy,
-            topology,
+            declared,
             services=services.join(looked).assign(is_drawn=is_drawn),
             sampling=sampling,
         )

@@ -453,7 +453,6 @@ def learned_edges(policy: Policy, evidence: Failures) -> DataFrame:
 
 def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topology:
     """Return the topology that expects what was learned, if the policy uses it."""
-    # The ends stay the policy's: no failure that somebody hides moves a bound.
     if not uses(policy) or learned.empty:
         return topology
     edges = topology.edges
@@ -461,18 +460,11 @@ def with_lessons(topology: Topology, policy: Policy, learned: DataFrame) -> Topo
     known = learned["kinds"].isin(learned.loc[learned["tries_n"] > 0, "kinds"])
     # and so does an edge that breaks nothing, until it probably did
     known &= (edges["point"] > 0) | (learned["falls_n"] > HALF)
-    point = learned["point"].where(known & ~is_given(edges), edges["point"])
-    return replace(topology, edges=edges.assign(point=point))
-
-
-def with_low_ends(topology: Topology, declared: Topology, learned: DataFrame) -> Topology:
-    """Return the topology with lower ends as low as what was learned."""
-    # Moves keep the policy's: what they change would else depend on failures that may be hidden.
-    point = topology.edges["point"]
-    is_taught = point != declared.edges["point"]
-    least = learned["lo"].reindex(point.index).where(is_taught)
-    lo = topology.edges["lo"].clip(upper=least)
-    return replace(topology, edges=topology.edges.assign(lo=lo))
+    known &= ~is_given(edges)
+    point = learned["point"].where(known, edges["point"])
+    # the upper end stays: that a failure spared a service does not put it out of reach
+    lo = edges["lo"].clip(upper=learned["lo"].where(known))
+    return replace(topology, edges=edges.assign(lo=lo, point=point))
 
 
 def is_given(edges: DataFrame) -> Booleans:

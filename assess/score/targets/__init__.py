@@ -301,7 +301,7 @@ def _deltas(assessment: Assessment, targets: list[Row]) -> Frames:
     services = assessment.blast_radius.services
     still = DataFrame(0.0, services.index, with_ends("delta"), dtype="Float64")
     moved = {row["id"]: as_default(row) for row in targets if row["id"] != STAY}
-    topology = assessment.blast_radius.topology
+    topology = assessment.blast_radius.evidence.topology
     running = assessment.inventory.running
     policy = assessment.policy
     return {STAY: still, **move_deltas(running, policy, topology, services, moved)}

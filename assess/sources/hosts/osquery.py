@@ -104,7 +104,7 @@ def read_tables(files: Files, scope: str, batch: Batch) -> tuple[Tables, float |
         with batch.call(scope, table, empty=MAY_BE_EMPTY) as call:
             read = read_json(file, call.row)
             # the log of a scheduled query has all rows in one
-            found = [first_known(dig(value, "snapshot"), value) for value in read]
+            found = [first_known(dig(value, "snapshot"), [value]) for value in read]
             values = [row for value in found for row in as_list(value)]
             lost = lost_of(table, values) + strays_of(table, values, tables)
             lose(call, lost + misread_of(table, values))
