@@ -328,19 +328,20 @@ def _updated(impact: Impact, evidence: Failures, policy: Policy) -> Impact:
 def _affected(topology: Topology, impacts: Mapping[str, Impact]) -> DataFrame:
     """List pairs of element and service that can fail together, with their probabilities."""
     n = max(len(topology.services), 1)
-    pairs = {}
+    keys = {}
+    known = {}
     for level in LEVELS:
         impact = impacts[level]
         inside = impact.node < len(topology.services)
-        keys = impact.scenario[inside] * n
-        keys += impact.node[inside]
-        pairs[level] = Series(impact.p[inside], keys)
+        keys[level] = impact.scenario[inside] * n
+        keys[level] += impact.node[inside]
+        known[level] = impact.p[inside]
     # a service may have gone down that nothing known connects
-    every = np.union1d(pairs["hi"].index, pairs["point"].index)
-    p = {
-        level: known.reindex(every, fill_value=0.0).to_numpy()
-        for level, known in pairs.items()
-    }
+    every = Index(keys["hi"]).union(Index(keys["point"])).to_numpy()
+    p = {}
+    for level in LEVELS:
+        p[level] = np.zeros(len(every))
+        p[level][np.searchsorted(every, keys[level])] = known[level]
     kinds = pd.Categorical(topology.elements.get_level_values(0), categories=KINDS)
     names = pd.Categorical(topology.elements.get_level_values(1))
     return DataFrame(
