@@ -200,9 +200,9 @@ def score_blast_radius(
     replica of unknown state and every service of unknown place at their best and worst; ``hi`` also
     takes every call that no source would have seen (`with_unseen`). It is what can be reached;
     ``impact`` is what is expected, and ``next_lo, next_hi`` hold what one failure will take, in
-    nine of ten cases (``simulation.level``). Failures that were observed move what is expected, not
-    the bounds: an edge has its learned probability, and a service that went down in k of the n
-    failures of an element has ``p_down = (k + 2 p) / (n + 2)`` (``blast_radius.learned_edges``).
+    nine of ten cases (``simulation.level``). Observed failures move what is expected, and may lower
+    ``impact_lo``, but no ``delta``: an edge has its learned probability, and a service that went
+    down in k of n failures of an element has ``p_down = (k + 2 p) / (n + 2)``.
 
     Of elements with more uncertain edges on the way than are enumerated, the ``drawn_most`` that lose
     most are simulated, as long as what they reach stays within ``drawn_pairs_max`` pairs, and those

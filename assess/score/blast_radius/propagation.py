@@ -249,7 +249,7 @@ def _widened(
     """Widen the interval of one failure by what may stand on each element."""
     placed = topology.initial_failures
     n = len(topology.nodes)
-    # the sets of the levels contain each other: as many are the same, and one more may be any
+    # the sets contain each other: as many are the same. An extra node may stand for any other.
     least, usual, most = (
         np.bincount(element, np.where(node < n, 1, n), len(drawn))
         for element, node in placed.values()
